@@ -1,0 +1,67 @@
+"""The loop: spaces, environments, goals, searchers, studies and their store."""
+
+from archwright.search.environment import (
+    Environment,
+    Fidelity,
+    Measurements,
+    Metric,
+    SimulatorEnvironment,
+    environment,
+)
+from archwright.search.executors import Executor, Processes, Serial
+from archwright.search.goal import Goal, Objectives, Scores, order
+from archwright.search.panels import Bars, Facts, Panel, Table
+from archwright.search.parameters import (
+    Choice,
+    Integer,
+    Ordinal,
+    Parameter,
+    Permutation,
+    Real,
+)
+from archwright.search.searcher import Proposals, Searcher, Trials, isolated_rng
+from archwright.search.searchers.exhaustive import Exhaustive
+from archwright.search.searchers.nsga2 import NSGA2
+from archwright.search.searchers.random import RandomSearch
+from archwright.search.space import Design, Designs, ParameterSpace, Space
+from archwright.search.study import Budget, Result, Study
+
+__all__ = [
+    "NSGA2",
+    "Bars",
+    "Budget",
+    "Choice",
+    "Design",
+    "Designs",
+    "Environment",
+    "Executor",
+    "Exhaustive",
+    "Facts",
+    "Fidelity",
+    "Goal",
+    "Integer",
+    "Measurements",
+    "Metric",
+    "Objectives",
+    "Ordinal",
+    "Panel",
+    "Parameter",
+    "ParameterSpace",
+    "Permutation",
+    "Processes",
+    "Proposals",
+    "RandomSearch",
+    "Real",
+    "Result",
+    "Scores",
+    "Searcher",
+    "Serial",
+    "SimulatorEnvironment",
+    "Space",
+    "Study",
+    "Table",
+    "Trials",
+    "environment",
+    "isolated_rng",
+    "order",
+]

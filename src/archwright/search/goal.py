@@ -1,0 +1,215 @@
+"""Goals: what matters, turned into losses and violations that every searcher understands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from archwright.errors import SpecificationError, unknown
+from archwright.search.environment import Measurements, Metric
+from archwright.search.expression import Expression
+
+__all__ = ["Goal", "Objectives", "Scores", "order"]
+
+Floats = npt.NDArray[np.float64]
+Rule = Literal["weighted_sum", "weighted_product", "chebyshev", "target"]
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Names of the losses and constraints a goal gives, in the order of their columns."""
+
+    losses: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of n designs.
+
+    Attributes:
+        losses: shape (n, k), all to be minimized; NaN where a metric is unknown.
+        violations: shape (n, c), relative excess over each limit, 0 where it holds.
+        feasible: n booleans: the environment and every constraint agree.
+    """
+
+    losses: Floats
+    violations: Floats
+    feasible: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a study optimizes.
+
+    >>> goal = Goal(minimize=["cost_usd_per_hour"], maximize=["quality"],
+    ...             subject_to=["power_w <= 20000"])
+
+    Args:
+        minimize: metrics to minimize.
+        maximize: metrics to maximize; their loss is the negative.
+        subject_to: limits on designs, each one comparison. The violation is the excess over the
+            limit relative to its size (absolute where the limit is 0).
+        combine: join all metrics into one loss: ``weighted_sum`` of the losses;
+            ``weighted_product`` of metrics to their weights (metrics must be positive; those to
+            maximize divide); ``chebyshev``, the largest weighted distance to ``reference``;
+            ``target``, the excess over ``targets`` relative to each target, summed.
+        weights: metric to weight, 1 where absent.
+        reference: metric to ideal value, for ``chebyshev``.
+        targets: metric to target, for ``target``.
+        two_sided: for ``target``: the product of |x − target| / target, the reciprocal of
+            ArchGym's reward, which also punishes what is better than its target.
+    """
+
+    minimize: Sequence[str] = ()
+    maximize: Sequence[str] = ()
+    subject_to: Sequence[str] = ()
+    combine: Rule | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
+    targets: Mapping[str, float] = field(default_factory=dict)
+    two_sided: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("minimize", "maximize", "subject_to"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise SpecificationError(f"[goal].{name}: expected a list, found {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        metrics = self.metrics
+        if not metrics:
+            raise SpecificationError("[goal]: nothing to minimize or maximize")
+        for name in metrics:
+            if metrics.count(name) > 1:
+                raise SpecificationError(f"[goal]: {name!r} stands there twice")
+        if self.combine is not None and self.combine not in get_args(Rule):
+            raise SpecificationError(f"[goal].combine: {unknown('rule', self.combine, get_args(Rule))}")
+        for table in ("weights", "reference", "targets"):
+            for name, value in getattr(self, table).items():
+                if name not in metrics:
+                    raise SpecificationError(f"[goal].{table}: {unknown('metric', name, metrics)}")
+                if not math.isfinite(value):
+                    raise SpecificationError(f"[goal].{table}.{name}: expected a number, found {value}")
+        needed = {"chebyshev": self.reference, "target": self.targets}.get(self.combine or "")
+        if needed is not None:
+            for name in metrics:
+                if name not in needed:
+                    raise SpecificationError(f"[goal]: combine = {self.combine!r} needs a value for {name!r}")
+        if self.combine == "target" and any(value == 0 for value in self.targets.values()):
+            raise SpecificationError("[goal].targets: a target of 0 gives no relative distance")
+        for text in self.subject_to:
+            rule = Expression(text, where="[goal].subject_to")
+            compared = rule.comparison()
+            if compared is None or compared[1] == "==":
+                raise SpecificationError(
+                    f"[goal].subject_to: {text!r} is no limit; write 'metric <= value' or "
+                    "'metric >= value'"
+                )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics to minimize, then those to maximize."""
+        return (*self.minimize, *self.maximize)
+
+    @property
+    def objectives(self) -> Objectives:
+        """Names of the columns of losses and violations."""
+        losses = (self.combine,) if self.combine is not None else self.metrics
+        return Objectives(losses, ("environment", *self.subject_to))
+
+    def check(self, metrics: Sequence[Metric]) -> None:
+        """Refuse names that the environment does not measure.
+
+        Raises:
+            SpecificationError: the message names the nearest metric.
+        """
+        known = [metric.name for metric in metrics]
+        for name in self.metrics:
+            if name not in known:
+                raise SpecificationError(f"[goal]: {unknown('metric', name, known)}")
+        for text in self.subject_to:
+            Expression(text, where="[goal].subject_to").check_names(known)
+
+    def score(self, measurements: Measurements) -> Scores:
+        """Return losses, violations and feasibility of measured designs."""
+        n = len(measurements)
+        signed = np.column_stack(
+            [measurements.metrics[name] for name in self.minimize]
+            + [-measurements.metrics[name] for name in self.maximize]
+        )
+        losses = signed if self.combine is None else self._combined(signed)[:, None]
+        measured = measurements.is_feasible
+        violations = np.zeros((n, 1 + len(self.subject_to)))
+        if not measured.all():
+            far = measurements.violation
+            known = np.full(n, np.nan) if far is None else far
+            violations[~measured, 0] = known[~measured]
+        for i, rule in enumerate(self._rules, 1):
+            violations[:, i] = _violation(rule, measurements.metrics, n)
+        violations[~measured, 1:] = np.nan_to_num(violations[~measured, 1:], nan=0.0)
+        with np.errstate(invalid="ignore"):
+            feasible = measured & (violations[:, 1:] <= 0).all(axis=1)
+        return Scores(losses=losses, violations=violations, feasible=feasible)
+
+    @property
+    def _rules(self) -> list[Expression]:
+        rules = self.__dict__.get("_parsed")
+        if rules is None:
+            rules = [Expression(text, where="[goal].subject_to") for text in self.subject_to]
+            object.__setattr__(self, "_parsed", rules)
+        return rules
+
+    def _combined(self, signed: Floats) -> Floats:
+        weights = np.array([self.weights.get(name, 1.0) for name in self.metrics])
+        signs = np.array([1.0] * len(self.minimize) + [-1.0] * len(self.maximize))
+        if self.combine == "weighted_sum":
+            return np.asarray(signed @ weights)
+        if self.combine == "weighted_product":
+            values = signed * signs
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.where(values > 0, np.log(values), np.nan)
+            return np.asarray(np.exp(logs @ (weights * signs)))
+        if self.combine == "chebyshev":
+            ideal = signs * np.array([self.reference[name] for name in self.metrics])
+            return np.asarray((weights * (signed - ideal)).max(axis=1))
+        targets = np.array([self.targets[name] for name in self.metrics])
+        excess = (signed - signs * targets) / np.abs(targets)
+        if self.two_sided:
+            return np.asarray((np.abs(excess) ** weights).prod(axis=1))
+        return np.asarray(np.maximum(excess, 0.0) @ weights)
+
+
+def order(scores: Scores) -> npt.NDArray[np.intp]:
+    """Return the order of designs by a single loss, best first.
+
+    Feasible designs by loss, infeasible ones by total violation, unevaluable ones last.
+    """
+    if scores.losses.shape[1] != 1:
+        raise SpecificationError("order: needs a single loss; use the front for several")
+    loss, violation = scores.losses[:, 0], scores.violations.sum(axis=1)
+    unevaluable = np.where(scores.feasible, np.isnan(loss), np.isnan(violation))
+    group = np.where(unevaluable, 2, np.where(scores.feasible, 0, 1))
+    key = np.where(group == 0, loss, np.where(group == 1, violation, 0.0))
+    return np.lexsort((key, group))
+
+
+def _violation(rule: Expression, columns: Mapping[str, Floats], n: int) -> Floats:
+    compared = rule.comparison()
+    assert compared is not None  # Goal has refused everything else
+    left, symbol, right = compared
+    a = np.broadcast_to(np.asarray(rule.side(left, columns), dtype=np.float64), (n,))
+    b = np.broadcast_to(np.asarray(rule.side(right, columns), dtype=np.float64), (n,))
+    excess = a - b if symbol in ("<=", "<") else b - a
+    scale = np.where(b != 0, np.abs(b), 1.0)
+    relative = excess / scale
+    if symbol in ("<", ">"):
+        relative = np.where(excess == 0, np.finfo(np.float64).tiny, relative)
+    return np.maximum(relative, 0.0)
