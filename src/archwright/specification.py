@@ -249,6 +249,12 @@ def describe(kind: type) -> list[tuple[str, str, str, str]]:
             default = repr(spec.default_factory())
         unit = spec.metadata.get("unit") or ""
         name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
-        rows.append((spec.name, f"{name} [{unit}]" if unit else name, default,
-                     spec.metadata.get("doc", "")))
+        rows.append(
+            (
+                spec.name,
+                f"{name} [{unit}]" if unit else name,
+                default,
+                spec.metadata.get("doc", ""),
+            )
+        )
     return rows

@@ -277,7 +277,9 @@ def make_environment(
     varied = {path: parameter(item, where=f"vary.{path}") for path, item in vary.items()}
     if hasattr(target, "configure"):
         made = target.configure(options, vary=varied, folder=folder)
-    elif callable(target) and not (isinstance(target, Environment) and not inspect.isclass(target)):
+    elif callable(target) and not (
+        isinstance(target, Environment) and not inspect.isclass(target)
+    ):
         keywords = dict(options) | ({"vary": varied} if varied else {})
         accepted = inspect.signature(target).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
@@ -315,7 +317,9 @@ def check_measurements(result: Any, n: int, metrics: Sequence[Metric]) -> Measur
             raise EnvironmentFault(f"evaluate returned no metric {name!r}")
     for name in result.metrics:
         if name not in names:
-            raise EnvironmentFault(f"evaluate returned an undeclared {unknown('metric', name, names)}")
+            raise EnvironmentFault(
+                f"evaluate returned an undeclared {unknown('metric', name, names)}"
+            )
     columns = {**result.metrics, "feasible": result.is_feasible}
     for name, column in columns.items():
         if np.shape(column) != (n,):

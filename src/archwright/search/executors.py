@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -149,24 +149,21 @@ class Processes:
 
     def close(self) -> None:
         """End the workers without waiting for blocks in flight."""
-        workers = list((getattr(self._pool, "_processes", None) or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.terminate()
+        self._pool.shutdown(wait=True, kill_workers=True)
 
     def _start(self) -> None:
-        import multiprocessing
+        # loky, unlike the standard pool, does not run the caller's script again in each worker
+        from loky import ProcessPoolExecutor
 
         self._pool = ProcessPoolExecutor(
             self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin_worker,
             initargs=(self._payload, sys.path, os.getpid()),
         )
 
     def _restart(self) -> None:
-        if getattr(self._pool, "_broken", False):
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool._flags.broken is not None:  # else another block has restarted it
+            self._pool.shutdown(wait=False, kill_workers=True)
             self._start()
 
 
@@ -202,4 +199,6 @@ def make_executor(name: str, workers: int | None = None) -> Executor:
         return Serial()
     if name == "processes":
         return Processes(workers)
-    raise SpecificationError(f"[run].executor: {unknown('executor', name, ['serial', 'processes'])}")
+    raise SpecificationError(
+        f"[run].executor: {unknown('executor', name, ['serial', 'processes'])}"
+    )

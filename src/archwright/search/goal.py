@@ -91,18 +91,24 @@ class Goal:
             if metrics.count(name) > 1:
                 raise SpecificationError(f"[goal]: {name!r} stands there twice")
         if self.combine is not None and self.combine not in get_args(Rule):
-            raise SpecificationError(f"[goal].combine: {unknown('rule', self.combine, get_args(Rule))}")
+            raise SpecificationError(
+                f"[goal].combine: {unknown('rule', self.combine, get_args(Rule))}"
+            )
         for table in ("weights", "reference", "targets"):
             for name, value in getattr(self, table).items():
                 if name not in metrics:
                     raise SpecificationError(f"[goal].{table}: {unknown('metric', name, metrics)}")
                 if not math.isfinite(value):
-                    raise SpecificationError(f"[goal].{table}.{name}: expected a number, found {value}")
+                    raise SpecificationError(
+                        f"[goal].{table}.{name}: expected a number, found {value}"
+                    )
         needed = {"chebyshev": self.reference, "target": self.targets}.get(self.combine or "")
         if needed is not None:
             for name in metrics:
                 if name not in needed:
-                    raise SpecificationError(f"[goal]: combine = {self.combine!r} needs a value for {name!r}")
+                    raise SpecificationError(
+                        f"[goal]: combine = {self.combine!r} needs a value for {name!r}"
+                    )
         if self.combine == "target" and any(value == 0 for value in self.targets.values()):
             raise SpecificationError("[goal].targets: a target of 0 gives no relative distance")
         for text in self.subject_to:
@@ -151,7 +157,8 @@ class Goal:
         if not measured.all():
             far = measurements.violation
             known = np.full(n, np.nan) if far is None else far
-            violations[~measured, 0] = known[~measured]
+            tiny = np.finfo(np.float64).tiny  # an infeasible design is never at distance 0
+            violations[~measured, 0] = np.maximum(known[~measured], tiny)
         for i, rule in enumerate(self._rules, 1):
             violations[:, i] = _violation(rule, measurements.metrics, n)
         violations[~measured, 1:] = np.nan_to_num(violations[~measured, 1:], nan=0.0)

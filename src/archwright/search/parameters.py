@@ -140,7 +140,9 @@ class _Listed(Parameter):
 
     def codes(self, values: Sequence[Any]) -> Codes:
         index = {_hashable(value): float(i) for i, value in enumerate(self.options)}
-        return np.array([[index.get(_hashable(value), math.nan)] for value in values]).reshape(-1, 1)
+        return np.array([[index.get(_hashable(value), math.nan)] for value in values]).reshape(
+            -1, 1
+        )
 
     def enumerate(self) -> Codes:
         return np.arange(len(self.options), dtype=np.float64)[:, None]
@@ -188,7 +190,9 @@ class Integer(Parameter):
         for name in ("low", "high", "step"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise SpecificationError(f"Integer.{name}: expected a whole number, found {value!r}")
+                raise SpecificationError(
+                    f"Integer.{name}: expected a whole number, found {value!r}"
+                )
             if abs(value) > _LARGEST:
                 raise SpecificationError(f"Integer.{name}: {value} is beyond ±2**53")
         if self.high < self.low or self.step < 1:
@@ -226,7 +230,7 @@ class Integer(Parameter):
         return codes[:, 0].astype(np.int64)
 
     def codes(self, values: Sequence[Any]) -> Codes:
-        given = np.array([v if _is_number(v) else math.nan for v in values], dtype=np.float64)
+        given = _numbers(values)
         legal = (given >= self.low) & (given <= self.high)
         legal &= (given - self.low) % self.step == 0
         return np.where(legal, given, math.nan)[:, None]
@@ -284,7 +288,7 @@ class Real(Parameter):
         return codes[:, 0].copy()
 
     def codes(self, values: Sequence[Any]) -> Codes:
-        given = np.array([v if _is_number(v) else math.nan for v in values], dtype=np.float64)
+        given = _numbers(values)
         return np.where((given >= self.low) & (given <= self.high), given, math.nan)[:, None]
 
     def neighbors(self, code: Codes) -> Codes:
@@ -397,11 +401,19 @@ def _build(kind: Any, where: str, *arguments: Any, **options: Any) -> Parameter:
     except SpecificationError as error:
         raise SpecificationError(f"{where}: {error}") from error
     except TypeError as error:
-        raise SpecificationError(f"{where}: {kind.__name__} does not take this: {error}") from error
+        raise SpecificationError(
+            f"{where}: {kind.__name__} does not take this: {error}"
+        ) from error
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
+
+
+def _numbers(values: Any) -> npt.NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        return values.astype(np.float64)
+    return np.array([v if _is_number(v) else math.nan for v in values], dtype=np.float64)
 
 
 def _hashable(value: Any) -> Any:

@@ -134,4 +134,3 @@ def make_searcher(target: Any, options: Mapping[str, Any], *, name: str) -> Sear
             "start, ask, tell, step, state, restore"
         )
     return made
-

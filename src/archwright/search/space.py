@@ -91,8 +91,8 @@ class Space(Protocol):
     def concatenate(self, batches: Sequence[Any]) -> Any:
         """Join batches."""
 
-    def columns(self, designs: Any) -> dict[str, list[Any]]:
-        """Return plain columns to store; None marks an inactive value."""
+    def columns(self, designs: Any) -> Mapping[str, Any]:
+        """Return the columns to store, lists or arrays; None or a mask marks an inactive value."""
 
     def from_columns(self, columns: Mapping[str, Sequence[Any]]) -> Any:
         """Rebuild a batch from stored columns."""
@@ -118,14 +118,12 @@ class Designs:
         if isinstance(key, str):
             return self.space.column(self.codes, key)
         index = range(len(self))[key]  # raises IndexError as a list does
-        return Design(
-            {name: values[0] for name, values in self.space.columns(self.take([index])).items()}
-        )
+        return next(iter(self.take([index])))
 
     def __iter__(self) -> Iterator[Design]:
         columns = self.space.columns(self)
         names = list(columns)
-        for row in zip(*columns.values(), strict=True):
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
             yield Design(dict(zip(names, row, strict=True)))
 
     def __repr__(self) -> str:
@@ -176,7 +174,7 @@ class ParameterSpace:
         for rule in self.require:
             rule.check_names(self.names)
         self._conditions = self._order_conditions()
-        self._size: int | None | str = "unknown"
+        self._size: int | str | None = "unknown"
 
     def __repr__(self) -> str:
         return f"ParameterSpace({', '.join(self.names)})"
@@ -221,7 +219,9 @@ class ParameterSpace:
         """Return the share of n designs (fixed seed) that meet ``require``."""
         if not self.require:
             return 1.0
-        return float(self._meets(self._decode(np.random.default_rng(0).random((n, self.width)))).mean())
+        return float(
+            self._meets(self._decode(np.random.default_rng(0).random((n, self.width)))).mean()
+        )
 
     def contains(self, designs: Designs) -> npt.NDArray[np.bool_]:
         """Say for each design whether its values are legal, active as they should be, and allowed."""
@@ -330,9 +330,9 @@ class ParameterSpace:
         values = item.values(np.where(np.isnan(part), item.grid(1)[:1], part))
         return np.ma.MaskedArray(values, mask=inactive)
 
-    def columns(self, designs: Designs) -> dict[str, list[Any]]:
-        """Return plain columns; None marks an inactive value."""
-        return {name: self.column(designs.codes, name).tolist() for name in self.names}
+    def columns(self, designs: Designs) -> dict[str, npt.NDArray[Any]]:
+        """Return the column of each parameter; masked where inactive."""
+        return {name: self.column(designs.codes, name) for name in self.names}
 
     def from_columns(self, columns: Mapping[str, Sequence[Any]]) -> Designs:
         """Rebuild designs from plain columns; None marks an inactive value.
@@ -406,7 +406,9 @@ class ParameterSpace:
             codes[:, self._slices[name]] = np.where(np.isnan(part), first, part)
         return codes
 
-    def _holds(self, rule: Expression, codes: Codes, *, inactive: bool = False) -> npt.NDArray[np.bool_]:
+    def _holds(
+        self, rule: Expression, codes: Codes, *, inactive: bool = False
+    ) -> npt.NDArray[np.bool_]:
         """Evaluate a condition; where it names an inactive parameter it is ``inactive``."""
         n = len(codes)
         columns = {}
@@ -429,10 +431,19 @@ class ParameterSpace:
     def _repair_one(self, code: Codes) -> Codes:
         row = self._unmask(code[None, :])
         here = self._unit_of(row)[0]
-        broken = [rule for rule in self.require if not self._holds(rule, self._mask(row.copy()), inactive=True)[0]]
+        broken = [
+            rule
+            for rule in self.require
+            if not self._holds(rule, self._mask(row.copy()), inactive=True)[0]
+        ]
         involved = list(dict.fromkeys(name for rule in broken for name in rule.names))
-        for group in ([[n] for n in involved], [[a, b] for i, a in enumerate(involved) for b in involved[i + 1 :]]):
-            rows = [self._alternatives(row, names, 256 if len(names) == 1 else 48) for names in group]
+        for group in (
+            [[n] for n in involved],
+            [[a, b] for i, a in enumerate(involved) for b in involved[i + 1 :]],
+        ):
+            rows = [
+                self._alternatives(row, names, 256 if len(names) == 1 else 48) for names in group
+            ]
             if not rows:
                 continue
             best = self._nearest(np.concatenate(rows), here)
@@ -483,5 +494,3 @@ def _legal(item: Parameter, codes: Codes) -> npt.NDArray[np.bool_]:
         return ((codes >= 0) & (codes < n) & (codes == np.floor(codes))).all(axis=1)
     values = item.values(codes)
     return (item.codes(values.tolist()) == codes).all(axis=1)
-
-

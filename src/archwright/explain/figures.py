@@ -1,0 +1,307 @@
+"""Figures: each function returns a ``plotly.graph_objects.Figure`` and never shows it.
+
+Texts that come from designs are escaped, because plotly reads a subset of HTML in them.
+Colors are those of Okabe and Ito, which stay apart for color-blind readers and in print.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from archwright.explain.front import Direction
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from archwright.search.panels import Bars
+
+__all__ = ["bars", "hypervolume_history", "optimization_history", "pareto_front"]
+
+BLUE, ORANGE, GREEN, RED, SKY, PINK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
+GREY = "#8A8F98"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def pareto_front(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    labels: Sequence[str] | None = None,
+    feasible: ArrayLike | None = None,
+    on_front: ArrayLike | None = None,
+    chosen: int | None = None,
+    x_axis: str = "",
+    y_axis: str = "",
+    hover: Sequence[str] | None = None,
+    x_better: Direction = "minimize",
+) -> go.Figure:
+    """Draw designs over two metrics, the front as a staircase, the chosen design marked.
+
+    Args:
+        x, y: shape (n,), as people read them. Points with a NaN are not drawn.
+        labels: n short names drawn beside points; empty for none.
+        feasible, on_front: shape (n,); every design feasible and none on the front if absent.
+        chosen: row of the chosen design.
+        x_axis, y_axis: names of the axes with units.
+        hover: n texts, lines separated by a newline.
+        x_better: which way along x is better; the staircase runs through what is attained.
+    """
+    import plotly.graph_objects as go
+
+    across, up = np.asarray(x, float), np.asarray(y, float)
+    n = len(across)
+    known = np.isfinite(across) & np.isfinite(up)
+    fine = np.ones(n, bool) if feasible is None else np.asarray(feasible, bool)
+    front = np.zeros(n, bool) if on_front is None else np.asarray(on_front, bool)
+    front = front & known & fine
+    names = [_safe(label) for label in labels] if labels else [""] * n
+    notes = (
+        [_safe(text).replace("\n", "<br>") for text in hover]
+        if hover
+        else [
+            f"{_safe(x_axis)}: {a:.4g}<br>{_safe(y_axis)}: {b:.4g}"
+            for a, b in zip(across, up, strict=True)
+        ]
+    )
+    place = _label_place(across, up, front, known & fine & ~front)
+
+    def points(rows: Any, name: str, **style: Any) -> Any:
+        picked = rows.tolist()
+        return go.Scatter(
+            x=across[rows].tolist(),
+            y=up[rows].tolist(),
+            name=name,
+            hovertext=[notes[row] for row in picked],
+            hoverinfo="text",
+            cliponaxis=False,
+            **style,
+        )
+
+    figure = go.Figure()
+    rows = np.flatnonzero(known & ~fine)
+    if len(rows):
+        marker = {"symbol": "x-thin", "size": 6, "line": {"color": GREY, "width": 1}}
+        figure.add_trace(
+            points(rows, "breaks a limit", mode="markers", marker=marker, opacity=0.55)
+        )
+    rows = np.flatnonzero(known & fine & ~front)
+    if len(rows):
+        marker = {"size": 6, "color": GREY}
+        figure.add_trace(points(rows, "dominated", mode="markers", marker=marker, opacity=0.5))
+    rows = np.flatnonzero(front)
+    rows = rows[np.lexsort((up[rows], across[rows]))]
+    if len(rows):
+        figure.add_trace(
+            points(
+                rows,
+                "front",
+                mode="lines+markers",
+                line={
+                    "color": BLUE,
+                    "width": 2,
+                    "shape": "hv" if x_better == "minimize" else "vh",
+                },
+                marker={"size": 9, "color": BLUE},
+            )
+        )
+    if chosen is not None and known[chosen]:
+        marker = {"symbol": "diamond", "size": 16, "color": RED}
+        figure.add_trace(points(np.array([chosen]), "chosen", mode="markers", marker=marker))
+    for row in range(n):
+        if names[row] and known[row]:
+            strong = row == chosen
+            figure.add_annotation(
+                x=float(across[row]),
+                y=float(up[row]),
+                text=f"<b>{names[row]}</b>" if strong else names[row],
+                showarrow=False,
+                yshift=16 if place[1] > 0 else -16,
+                xshift=-6 * place[0],
+                xanchor="right" if place[0] < 0 else "left",
+                font={"size": 13 if strong else 12, "color": RED if strong else BLUE},
+            )
+    figure.update_xaxes(title=_safe(x_axis))
+    figure.update_yaxes(title=_safe(y_axis))
+    return _finish(figure, height=440)
+
+
+def bars(panel: Bars) -> go.Figure:
+    """Draw a bar panel: horizontal bars with their values written beside them."""
+    import plotly.graph_objects as go
+
+    colors = (BLUE, ORANGE, GREEN, SKY, PINK, RED)
+    labels = [_safe(label) for label in panel.labels]
+    figure = go.Figure()
+    for number, (name, values) in enumerate(panel.series.items()):
+        figure.add_trace(
+            go.Bar(
+                x=[None if np.isnan(value) else float(value) for value in values],
+                y=labels,
+                name=_safe(name),
+                orientation="h",
+                marker={"color": colors[number % len(colors)], "cornerradius": 3},
+                text=[_amount(value, panel.unit) for value in values],
+                textposition="inside" if panel.stacked else "outside",
+                textangle=0,
+                cliponaxis=False,
+                hoverinfo="text",
+            )
+        )
+    thick = 1 if panel.stacked else len(panel.series)
+    legend = len(panel.series) > 1
+    figure.update_layout(
+        barmode="stack" if panel.stacked else "group",
+        bargap=0.35,
+        showlegend=legend,
+        margin={"t": 44 if legend else 8, "b": 8, "r": 90},
+    )
+    figure.update_xaxes(visible=False, rangemode="tozero")
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=8, ticks="")
+    return _finish(figure, height=60 + 44 * legend + len(labels) * (20 + 26 * thick))
+
+
+def hypervolume_history(volumes: ArrayLike) -> go.Figure:
+    """Draw the hypervolume after each trial; flat stretches are drawn by their ends."""
+    import plotly.graph_objects as go
+
+    values = np.asarray(volumes, float)
+    turns = _turns(values)
+    figure = go.Figure(
+        go.Scatter(
+            x=turns.tolist(),
+            y=values[turns].tolist(),
+            mode="lines",
+            line={"color": BLUE, "width": 2, "shape": "hv"},
+            hovertemplate="after trial %{x}: %{y:.4g}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="hypervolume", rangemode="tozero")
+    return _finish(figure, height=280)
+
+
+def optimization_history(
+    values: ArrayLike,
+    *,
+    feasible: ArrayLike | None = None,
+    direction: Direction = "minimize",
+    axis: str = "value",
+) -> go.Figure:
+    """Draw each trial's value and the best feasible one so far.
+
+    Args:
+        values: shape (n,), in the order of the trials; NaN where unknown.
+        feasible: shape (n,); every trial when not given.
+        direction: which way is better.
+        axis: name of the value with its unit.
+    """
+    import plotly.graph_objects as go
+
+    scores = np.asarray(values, float)
+    fine = np.isfinite(scores)
+    fine &= True if feasible is None else np.asarray(feasible, bool)
+    sign = 1.0 if direction == "minimize" else -1.0
+    best = sign * np.minimum.accumulate(np.where(fine, sign * scores, np.inf))
+    trials = np.flatnonzero(fine)
+    turns = _turns(best)
+    turns = turns[np.isfinite(best[turns])]
+    hover = "trial %{x}: %{y:.4g}<extra></extra>"
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=trials.tolist(),
+                y=scores[trials].tolist(),
+                name="feasible trials",
+                mode="markers",
+                marker={"size": 5, "color": GREY},
+                opacity=0.5,
+                hovertemplate=hover,
+            ),
+            go.Scatter(
+                x=turns.tolist(),
+                y=best[turns].tolist(),
+                name="best so far",
+                mode="lines",
+                line={"color": BLUE, "width": 2, "shape": "hv"},
+                hovertemplate=hover,
+            ),
+        ]
+    )
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title=_safe(axis))
+    return _finish(figure, height=320)
+
+
+def _finish(figure: go.Figure, *, height: int) -> go.Figure:
+    """Give every figure the same quiet look."""
+    import plotly.graph_objects as go
+
+    line = {
+        "gridcolor": "#E8EAED",
+        "linecolor": "#C6CAD0",
+        "zeroline": False,
+        "automargin": True,
+        "title": {"standoff": 12},
+    }
+    figure.layout.template = go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 13, "color": "#1F2328"},
+            "paper_bgcolor": "#FFFFFF",
+            "plot_bgcolor": "#FFFFFF",
+            "colorway": [BLUE, ORANGE, GREEN, RED, SKY, PINK],
+            "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
+            "xaxis": {**line, "showgrid": False, "showline": True, "ticks": "outside"},
+            "yaxis": line,
+            "hoverlabel": {"align": "left", "font": {"family": FONT}},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+            },
+        }
+    )
+    figure.update_layout(height=height)
+    return figure
+
+
+def _label_place(x: Any, y: Any, front: Any, others: Any) -> tuple[int, int]:
+    """Where the open space beside the front is: away from the dominated designs."""
+    if not front.any() or not others.any():
+        return (1, 1)
+    return (
+        -1 if x[front].mean() < x[others].mean() else 1,
+        -1 if y[front].mean() < y[others].mean() else 1,
+    )
+
+
+def _turns(values: Any) -> Any:
+    """Rows at which a step line changes, with its first and last row."""
+    if not len(values):
+        return np.arange(0)
+    changed = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.unique(np.concatenate(([0], changed, [len(values) - 1])))
+
+
+def _amount(value: float, unit: str) -> str:
+    if np.isnan(value):
+        return "unknown"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return _safe(f"{number} {unit}".rstrip())
+
+
+def _safe(text: str) -> str:
+    return html.escape(text, quote=False)

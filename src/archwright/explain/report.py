@@ -1,0 +1,284 @@
+"""The report: one HTML file that answers first, then shows why.
+
+It opens without a network: the figure library, style and data are inside, and a content security
+policy in the file forbids every request. Without JavaScript all texts and tables still read.
+Equal content gives an equal file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from archwright.errors import SpecificationError
+from archwright.explain.front import Direction
+from archwright.search.panels import Bars, Facts, Panel, Table
+
+__all__ = [
+    "Assumption",
+    "Front",
+    "ReportContent",
+    "Unranked",
+    "render",
+    "write_report",
+]
+
+_ASSETS = Path(__file__).parent / "assets"
+_DRAWN = 1500  # dominated and infeasible points in the figure, at most
+_LISTED = 12  # names of unranked designs, at most
+# The only addresses in the bundle that it could ask for or link to.
+_OUTSIDE = re.compile(r"https://(?:cdn\.plot\.ly|cloud\.plotly\.com|plotly\.com)[^\"'`\s)]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """Evaluated designs over two metrics; the arguments of `figures.pareto_front`."""
+
+    x: ArrayLike
+    y: ArrayLike
+    x_axis: str
+    y_axis: str
+    feasible: ArrayLike
+    on_front: ArrayLike
+    chosen: int | None = None
+    labels: Sequence[str] = ()
+    hover: Sequence[str] = ()
+    x_better: Direction = "minimize"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumption:
+    """A figure that the answer stands on.
+
+    Attributes:
+        what, value: what it is and its value with unit, as text.
+        label: how it was obtained, a label of `archwright.provenance`.
+        source: where it comes from.
+    """
+
+    what: str
+    value: str
+    label: str
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unranked:
+    """Designs kept apart from the front, such as those of unknown quality."""
+
+    reason: str
+    count: int
+    designs: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """Everything that a report says, as plain data.
+
+    Attributes:
+        title: what was asked.
+        answer: the answer in one sentence.
+        subtitle: one line below the answer.
+        meta: (name, value) pairs, shown as the headline figures.
+        front: the designs over two metrics.
+        panels: what the environment says about the chosen design, in order.
+        trade_offs: sentences; what a step costs.
+        runner_up: the second choice and when it would win.
+        best_per_metric: the best design for each metric.
+        unranked: designs listed apart.
+        assumptions: what the answer stands on, with provenance.
+        history: hypervolume after each trial.
+        command: what repeats the study.
+        versions: name to version.
+    """
+
+    title: str
+    answer: str
+    subtitle: str = ""
+    meta: Sequence[tuple[str, str]] = ()
+    front: Front | None = None
+    panels: Sequence[Panel] = ()
+    trade_offs: Sequence[str] = ()
+    runner_up: str = ""
+    best_per_metric: Table | None = None
+    unranked: Sequence[Unranked] = ()
+    assumptions: Sequence[Assumption] = ()
+    history: Sequence[float] = ()
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def render(content: ReportContent) -> str:
+    """Return the report as one self-contained HTML page."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = _cell
+    figures = _figures(content)
+    # The bundle is ours, not the reader's: it goes in as it is, without addresses.
+    bundle = _OUTSIDE.sub("", (_ASSETS / "plotly-cartesian.min.js").read_text("utf-8"))
+    page = environment.get_template("report.html.j2").render(
+        content=content,
+        panels=[(type(panel).__name__.lower(), panel) for panel in content.panels],
+        figures=figures,
+        plotly=Markup(bundle) if figures else "",
+        listed=_LISTED,
+    )
+    return page.rstrip() + "\n"
+
+
+def write_report(content: ReportContent, path: str | os.PathLike[str]) -> Path:
+    """Write the report; a reader sees the old file or the new one, never half of it."""
+    target = Path(path)
+    page = render(content)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
+    """Each figure of the page: its data, what it shows in words, its table."""
+    from archwright.explain import figures as draw
+
+    views: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, figure: Any, alt: str, table: Table, note: str = "") -> None:
+        views[name] = {
+            "json": _script_safe(figure.to_json()),
+            "height": figure.layout.height,
+            "alt": alt,
+            "table": table,
+            "note": note,
+        }
+
+    if content.front is not None:
+        add("front", *_front_view(content.front))
+    for number, panel in enumerate(content.panels):
+        if isinstance(panel, Bars):
+            series = list(panel.series)
+            rows = [
+                [label, *(panel.series[name][row] for name in series)]
+                for row, label in enumerate(panel.labels)
+            ]
+            unit = f" ({panel.unit})" if panel.unit else ""
+            table = Table(title=panel.title, columns=["", *(s + unit for s in series)], rows=rows)
+            alt = "; ".join(
+                f"{row[0]}: " + ", ".join(_cell(value) for value in row[1:]) for row in rows
+            )
+            add(f"panel-{number}", draw.bars(panel), f"Bar chart. {alt}", table)
+    if len(content.history):
+        volumes = np.asarray(content.history, float)
+        marks = np.unique(np.linspace(0, len(volumes) - 1, 11).round().astype(int))
+        add(
+            "history",
+            draw.hypervolume_history(volumes),
+            f"Line chart. Hypervolume over {len(volumes)} trials, from {_cell(volumes[0])} "
+            f"to {_cell(volumes[-1])}.",
+            Table(
+                title="Hypervolume over the trials",
+                columns=["trial", "hypervolume"],
+                rows=[[int(mark), float(volumes[mark])] for mark in marks],
+            ),
+        )
+    return views
+
+
+def _front_view(front: Front) -> tuple[Any, str, Table, str]:
+    from archwright.explain.figures import pareto_front
+
+    x, y = np.asarray(front.x, float), np.asarray(front.y, float)
+    n = len(x)
+    fine, best = np.asarray(front.feasible, bool), np.asarray(front.on_front, bool)
+    labels = list(front.labels) or [""] * n
+    hover = list(front.hover) or None
+    lengths = [len(y), len(fine), len(best), len(labels), len(hover or x)]
+    if lengths != [n] * 5:
+        raise SpecificationError(f"a front of {n} designs needs {n} of each, got {lengths}")
+    if front.chosen is not None and not 0 <= front.chosen < n:
+        raise SpecificationError(f"chosen row {front.chosen} is not among {n} designs")
+
+    named = np.array([bool(label) for label in labels], dtype=bool)
+    always = best | named
+    if front.chosen is not None:
+        always[front.chosen] = True
+    rest = np.flatnonzero(~always)
+    drawn = rest[np.linspace(0, len(rest) - 1, min(_DRAWN, len(rest))).astype(int)]
+    rows = np.sort(np.concatenate((np.flatnonzero(always), drawn)))
+    figure = pareto_front(
+        x[rows],
+        y[rows],
+        labels=[labels[row] for row in rows],
+        feasible=fine[rows],
+        on_front=best[rows],
+        chosen=None if front.chosen is None else int(np.searchsorted(rows, front.chosen)),
+        x_axis=front.x_axis,
+        y_axis=front.y_axis,
+        hover=[hover[row] for row in rows] if hover else None,
+        x_better=front.x_better,
+    )
+    beaten = int((fine & ~best).sum())
+    counts = f"{n:,} designs: {int(best.sum()):,} on the front, {beaten:,} dominated, "
+    counts += f"{int((~fine).sum()):,} that break a limit."
+    if len(rows) < n:
+        counts += f" {len(drawn):,} of the {len(rest):,} off the front are drawn."
+    order = np.flatnonzero(best)
+    order = order[np.lexsort((y[order], x[order]))]
+    table = Table(
+        title="Designs on the front",
+        columns=[front.x_axis, front.y_axis, "design"],
+        rows=[
+            [float(x[row]), float(y[row]), _name(row, labels, hover, front.chosen)]
+            for row in order
+        ],
+    )
+    alt = f"Scatter chart of {front.y_axis} over {front.x_axis}. {counts}"
+    if front.chosen is not None:
+        alt += f" Chosen: {_cell(x[front.chosen])} and {_cell(y[front.chosen])}."
+    return figure, alt, table, counts
+
+
+def _name(row: int, labels: Sequence[str], hover: Sequence[str] | None, chosen: int | None) -> str:
+    name = (hover[row].split("\n")[0] if hover else "") or labels[row]
+    return f"{name} (chosen)".lstrip() if row == chosen else name
+
+
+def _script_safe(text: str) -> str:
+    """JSON that can stand inside a script element, whatever its strings hold."""
+    json.loads(text)
+    return re.sub(r"[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _cell(value: Any) -> str:
+    """A table cell as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    if np.isnan(number):
+        return "unknown"
+    if abs(number) >= 1000 or number.is_integer():
+        return f"{number:,.0f}".replace("-", "−")
+    return f"{number:.4g}".replace("-", "−")

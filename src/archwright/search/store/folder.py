@@ -1,0 +1,499 @@
+"""A study's folder: sealed Parquet parts, their commit log, the tail, snapshots and the lock.
+
+Commit order: a flush appends one batch to the tail (one write). A seal writes the rows of the
+tail as a part under a temporary name, syncs it, publishes it without overwriting, syncs the
+folder, appends a commit record (with the digest of the part and of the record before) and syncs
+that; only then the tail starts anew. On opening, under the lock, a torn tail is cut and an
+orphan part set aside before anything is appended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archwright.errors import StoreError
+from archwright.search.store.disk import Disk
+from archwright.search.store.lock import Lock
+from archwright.search.store.schema import TableSchema, require_schema
+from archwright.search.store.tail import Tail, TailContent, read_tail
+
+__all__ = ["FORMAT", "SEAL_ROWS", "SEAL_SECONDS", "Store", "read_study", "read_trials"]
+
+FORMAT = 1
+SEAL_ROWS = 8192
+SEAL_SECONDS = 60.0
+SYNC_SECONDS = 1.0
+
+_GENESIS = "0" * 64
+
+
+@dataclass
+class Store:
+    """The writer of a study's folder. Open it with :meth:`open`.
+
+    Attributes:
+        folder: the folder.
+        schema: columns of the trials.
+        recorded: the trials found on opening, in order.
+        notes: what was healed on opening, one sentence each.
+    """
+
+    folder: Path
+    schema: TableSchema
+    disk: Disk
+    lock: Lock
+    recorded: pa.Table
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        study: Mapping[str, Any],
+        schema: TableSchema,
+        *,
+        files: Mapping[str, str] | None = None,
+        disk: Disk | None = None,
+    ) -> Store:
+        """Create the folder, or open it to continue the same study.
+
+        Args:
+            folder: where the study is kept.
+            study: plain data that says what the study is; it must be equal on continuing.
+            schema: columns of the trials.
+            files: further files to write on creation, such as ``study.toml``.
+            disk: the file layer.
+
+        Raises:
+            StoreError: the folder is foreign, locked, damaged or of a newer format, or holds a
+                different study; the message lists the differences.
+        """
+        disk = disk or Disk()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
+        known = {"lock", "store.json"}
+        marker = folder / "store.json"
+        if not marker.exists():
+            strangers = sorted(p.name for p in folder.iterdir() if not _is_own(p.name, known))
+            if strangers:
+                raise StoreError(
+                    f"{folder}: is no study folder (it holds {strangers[0]!r}); name a new one"
+                )
+        try:
+            lock = Lock(folder / "lock")
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
+        try:
+            if not marker.exists():
+                _create(folder, study, schema, files or {}, disk)
+            else:
+                _check_same(folder, study)
+            return cls._continue(folder, schema, disk, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _continue(cls, folder: Path, schema: TableSchema, disk: Disk, lock: Lock) -> Store:
+        notes: list[str] = []
+        commits, length = _read_commits(folder)
+        log = folder / "commits.jsonl"
+        if log.exists() and log.stat().st_size > length:
+            notes.append(f"cut {log.stat().st_size - length} bytes of a torn commit record")
+            disk.truncate(log, length)
+        _set_aside_orphans(folder, commits, disk, notes)
+        sealed = _read_parts(folder, commits, schema)
+        path = folder / "tail.arrows"
+        content = read_tail(path, schema.arrow) if path.exists() else TailContent([], 0, 0)
+        if content.torn:
+            notes.append(f"cut {content.torn} bytes of a torn batch")
+            if content.length:
+                disk.truncate(path, content.length)
+            else:
+                disk.unlink(path)
+        fresh = _after(content.batches, commits[-1]["last"] if commits else -1)
+        store = cls(folder, schema, disk, lock, _join(schema, sealed, fresh), notes)
+        _check_order(store.recorded, folder)
+        store._commits = commits
+        store._tail = Tail(path, schema.arrow, disk, sequence=len(content.batches))
+        store._pending = fresh
+        if len(fresh) < len(content.batches):  # killed between a seal and its new tail
+            store._tail.restart()
+            for batch in fresh:
+                store._tail.append(batch)
+        store._sealed_at = time.monotonic()
+        store._error = None
+        store._mutex = threading.Lock()
+        store._stop = threading.Event()
+        store._heart = threading.Thread(target=store._beat, daemon=True)
+        store._heart.start()
+        return store
+
+    def append(self, columns: Mapping[str, Any]) -> None:
+        """Flush rows: one batch, one write.
+
+        Raises:
+            StoreError: the disk refuses; what was flushed before stays.
+        """
+        batch = self.schema.batch(columns)
+        with self._mutex:
+            self._raise_sync_error()
+            try:
+                self._tail.append(batch)
+            except OSError as error:
+                raise _full(self.folder, error) from error
+            self._pending.append(batch)
+        rows = sum(b.num_rows for b in self._pending) if len(self._pending) % 16 == 0 else 0
+        if rows >= SEAL_ROWS or time.monotonic() - self._sealed_at > SEAL_SECONDS:
+            self.seal()
+
+    def seal(self) -> None:
+        """Turn the tail into a durable part."""
+        with self._mutex:
+            self._raise_sync_error()
+            self._sealed_at = time.monotonic()
+            if not self._pending:
+                return
+            try:
+                self._seal()
+            except OSError as error:
+                raise _full(self.folder, error) from error
+
+    def snapshot(self, state: Mapping[str, Any]) -> None:
+        """Keep the state of the loop, so that continuing replays little; the last two stay."""
+        folder = self.folder / "searcher"
+        folder.mkdir(exist_ok=True)
+        body = json.dumps(state)
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        name = f"state-{state['told']:09d}.json"
+        self.disk.replace(folder / name, f'{{"sha256": "{digest}",\n"state": {body}}}\n'.encode())
+        for old in sorted(folder.glob("state-*.json"))[:-2]:
+            self.disk.unlink(old)
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """Return the whole snapshots, newest first."""
+        found = []
+        for path in sorted((self.folder / "searcher").glob("state-*.json"), reverse=True):
+            try:
+                record = json.loads(path.read_text())
+                digest = hashlib.sha256(json.dumps(record["state"]).encode()).hexdigest()
+                if digest == record["sha256"]:
+                    found.append(record["state"])
+                    continue
+            except (ValueError, KeyError, TypeError):
+                pass
+            self.notes.append(f"passed over the damaged snapshot {path.name}")
+        return found
+
+    def event(self, kind: str, **details: Any) -> None:
+        """Append a line to ``events.jsonl``."""
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": kind, **details})
+        handle = self.disk.open_append(self.folder / "events.jsonl")
+        try:
+            self.disk.write(handle, line.encode() + b"\n")
+        finally:
+            self.disk.close(handle)
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a derived file, such as ``summary.json``."""
+        self.disk.replace(self.folder / name, text.encode())
+
+    def close(self) -> None:
+        """Seal and release the lock."""
+        try:
+            self.seal()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Release the lock without sealing; the tail keeps what was flushed."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._heart.join()
+            self._tail.close()
+            self.lock.release()
+
+    def _seal(self) -> None:
+        table = pa.Table.from_batches(self._pending, schema=self.schema.arrow)
+        number = len(self._commits)
+        name = f"part-{number:05d}.parquet"
+        data = _parquet(table)
+        self._tail.sync()
+        folder = self.folder / "trials"
+        folder.mkdir(exist_ok=True)
+        self.disk.write_new(folder / name, data)
+        before = self._commits[-1]["record"] if self._commits else _GENESIS
+        commit = {
+            "part": name,
+            "first": table["trial"][0].as_py(),
+            "last": table["trial"][-1].as_py(),
+            "rows": table.num_rows,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "before": before,
+        }
+        commit["record"] = _digest(commit)
+        handle = self.disk.open_append(self.folder / "commits.jsonl")
+        try:
+            self.disk.write(handle, json.dumps(commit).encode() + b"\n")
+            self.disk.sync(handle)
+        finally:
+            self.disk.close(handle)
+        if number == 0:
+            self.disk.sync_folder(self.folder)
+        self._commits.append(commit)
+        self._pending = []
+        self._tail.restart()
+
+    def _beat(self) -> None:
+        """Keep the promises of time: a sync at least every second, a heartbeat every five."""
+        beats = 0
+        while not self._stop.wait(SYNC_SECONDS):
+            with self._mutex:
+                try:
+                    self._tail.sync()
+                    if beats % 5 == 0:
+                        self.lock.beat()
+                except OSError as error:
+                    self._error = error
+                    return
+            beats += 1
+
+    def _raise_sync_error(self) -> None:
+        if self._error is not None:
+            raise _full(self.folder, self._error)
+
+    _commits: list[dict[str, Any]] = field(init=False, repr=False)
+    _tail: Tail = field(init=False, repr=False)
+    _pending: list[pa.RecordBatch] = field(init=False, repr=False)
+    _sealed_at: float = field(init=False, repr=False)
+    _error: OSError | None = field(init=False, repr=False)
+    _mutex: threading.Lock = field(init=False, repr=False)
+    _stop: threading.Event = field(init=False, repr=False)
+    _heart: threading.Thread = field(init=False, repr=False)
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """Return the content of ``store.json``: format, versions, the study and its columns.
+
+    Raises:
+        StoreError: no study folder, damaged, or of a newer format.
+    """
+    path = folder / "store.json"
+    if not path.exists():
+        raise StoreError(f"{folder}: is no study folder (it has no store.json)")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        version = record["format"]
+        body = {key: value for key, value in record.items() if key != "sha256"}
+        whole = version > FORMAT or _digest(body) == record["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: is damaged: {error}") from error
+    if version > FORMAT:
+        raise StoreError(
+            f"{folder}: the study has format {version}, this version reads up to {FORMAT}; "
+            "upgrade archwright"
+        )
+    if not whole:
+        raise StoreError(f"{path}: is damaged (its digest does not match)")
+    return record
+
+
+def read_trials(folder: Path) -> pa.Table:
+    """Return all flushed trials of a running or finished study, without locking it.
+
+    Raises:
+        StoreError: no study folder, or damage.
+    """
+    schema = stored_schema(read_study(folder))
+    for attempt in range(5):
+        commits, _ = _read_commits(folder)
+        path = folder / "tail.arrows"
+        batches = read_tail(path, schema.arrow).batches if path.exists() else []
+        fresh = _after(batches, commits[-1]["last"] if commits else -1)
+        first = fresh[0]["trial"][0].as_py() if fresh else None
+        if first is None or first == (commits[-1]["last"] + 1 if commits else 0) or attempt == 4:
+            break  # else a seal came between the two reads: look again
+    table = _join(schema, _read_parts(folder, commits, schema), fresh)
+    _check_order(table, folder)
+    return table
+
+
+def stored_schema(record: Mapping[str, Any]) -> TableSchema:
+    """Return the columns that ``store.json`` states."""
+    columns = record["columns"]
+    return TableSchema(
+        columns["parameters"], columns["metrics"], columns["losses"], columns["constraints"]
+    )
+
+
+def _create(
+    folder: Path,
+    study: Mapping[str, Any],
+    schema: TableSchema,
+    files: Mapping[str, str],
+    disk: Disk,
+) -> None:
+    from archwright import __version__
+
+    for name, text in files.items():
+        disk.replace(folder / name, text.encode())
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "versions": {"archwright": __version__, "pyarrow": pa.__version__},
+        "study_hash": _digest(study),
+        "study": study,
+        "columns": {
+            "parameters": dict(schema.parameters),
+            "metrics": list(schema.metrics),
+            "losses": list(schema.losses),
+            "constraints": list(schema.constraints),
+        },
+    }
+    record["sha256"] = _digest(record)
+    disk.write_new(folder / "store.json", json.dumps(record, indent=1).encode() + b"\n")
+    for parent in list(folder.parents)[:1]:
+        disk.sync_folder(parent)
+
+
+def _check_same(folder: Path, study: Mapping[str, Any]) -> None:
+    stored = read_study(folder)["study"]
+    if _digest(stored) == _digest(study):
+        return
+    lines = differences(stored, study)
+    raise StoreError(
+        f"{folder}: holds a different study: {'; '.join(lines)}. Undo the change, or name "
+        "another --output-dir"
+    )
+
+
+def differences(stored: Any, given: Any, path: str = "") -> list[str]:
+    """Return one sentence a difference between two plain tables."""
+    if isinstance(stored, Mapping) and isinstance(given, Mapping):
+        lines = []
+        for key in [*stored, *(k for k in given if k not in stored)]:
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in given:
+                lines.append(f"{inner} was {stored[key]!r}, is gone")
+            elif key not in stored:
+                lines.append(f"{inner} is new: {given[key]!r}")
+            else:
+                lines += differences(stored[key], given[key], inner)
+        return lines
+    plain = json.loads(json.dumps(given))
+    return [] if stored == plain else [f"{path} was {stored!r}, is {plain!r}"]
+
+
+def _is_own(name: str, known: set[str]) -> bool:
+    return name in known or name.endswith(".tmp") or name == "study.toml"
+
+
+def _read_commits(folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole commit records and the bytes they take; a torn last one is left out."""
+    path = folder / "commits.jsonl"
+    if not path.exists():
+        return [], 0
+    commits: list[dict[str, Any]] = []
+    length = 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    before = _GENESIS
+    for i, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+            body = {key: value for key, value in record.items() if key != "record"}
+            good = line.endswith(b"\n") and record["record"] == _digest(body)
+            good = good and record["before"] == before
+        except (ValueError, KeyError, TypeError, AttributeError):
+            good = False
+        if not good:
+            if i == len(lines) - 1 and not line.endswith(b"\n"):
+                break
+            raise StoreError(
+                f"{path}: record {i + 1} is damaged or of another study; nothing was changed"
+            )
+        commits.append(record)
+        before = record["record"]
+        length += len(line)
+    return commits, length
+
+
+def _set_aside_orphans(
+    folder: Path, commits: list[dict[str, Any]], disk: Disk, notes: list[str]
+) -> None:
+    """Rename parts without a commit record (killed between the two); their rows are in the tail."""
+    named = {commit["part"] for commit in commits}
+    moved = False
+    for path in sorted((folder / "trials").glob("*")):
+        if path.name.endswith(".tmp"):
+            disk.unlink(path)
+        elif path.suffix == ".parquet" and path.name not in named:
+            path.rename(path.with_name(f"{path.name}.orphan-{time.time_ns()}"))
+            notes.append(f"set aside the orphan part {path.name}")
+            moved = True
+    if moved:
+        disk.sync_folder(folder / "trials")
+
+
+def _read_parts(
+    folder: Path, commits: list[dict[str, Any]], schema: TableSchema
+) -> list[pa.Table]:
+    tables = []
+    for commit in commits:
+        path = folder / "trials" / commit["part"]
+        if not path.exists():
+            raise StoreError(f"{path}: is missing, though its commit record stands")
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != commit["sha256"]:
+            raise StoreError(f"{path}: is damaged (its digest does not match the commit record)")
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        require_schema(table.schema, schema.arrow, str(path))
+        tables.append(table)
+    return tables
+
+
+def _after(batches: list[pa.RecordBatch], last: int) -> list[pa.RecordBatch]:
+    return [b for b in batches if b.num_rows and b["trial"][0].as_py() > last]
+
+
+def _join(schema: TableSchema, tables: list[pa.Table], batches: list[pa.RecordBatch]) -> pa.Table:
+    tail = pa.Table.from_batches(batches, schema=schema.arrow)
+    return pa.concat_tables([*tables, tail]).combine_chunks()
+
+
+def _check_order(table: pa.Table, folder: Path) -> None:
+    import numpy as np
+
+    trials = table["trial"].to_numpy()
+    steps = np.diff(trials)
+    if len(trials) and (trials[0] != 0 or ((steps != 0) & (steps != 1)).any()):
+        at = int(trials[0]) if trials[0] != 0 else int(trials[:-1][(steps != 0) & (steps != 1)][0])
+        raise StoreError(f"{folder}: trials are missing or out of order after trial {at}")
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _full(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{folder}: cannot be written ({error.strerror}); the trials flushed so far are safe, "
+        "and the same command continues"
+    )
