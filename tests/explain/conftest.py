@@ -22,7 +22,9 @@ from archwright.solve.pareto import nondominated
 def example_content() -> ReportContent:
     rng = np.random.default_rng(7)
     best_cost = np.array([4.1, 5.2, 6.0, 7.4, 8.8, 10.1, 12.4, 15.9, 19.3, 24.2, 31.0, 38.5])
-    best_quality = np.array([41.2, 46.0, 48.3, 53.9, 57.1, 58.8, 66.4, 67.6, 69.2, 70.1, 72.3, 73.0])
+    best_quality = np.array(
+        [41.2, 46.0, 48.3, 53.9, 57.1, 58.8, 66.4, 67.6, 69.2, 70.1, 72.3, 73.0]
+    )
     base = rng.integers(0, 12, 170)
     cost = np.concatenate((best_cost, best_cost[base] * rng.uniform(1.08, 2.2, 170)))
     quality = np.concatenate((best_quality, best_quality[base] - rng.gamma(1.6, 2.4, 170)))
@@ -36,7 +38,7 @@ def example_content() -> ReportContent:
     on_front[feasible] = nondominated(losses[feasible])
     chosen = int(np.flatnonzero(cost == 12.4)[0])
     assert chosen == knee(np.where(feasible[:, None], losses, np.nan))
-    names = [f"{1 + i % 6} × H100-SXM + {i % 4} × L4, fp8" for i in range(len(cost))]
+    names = [f"{2 + i % 5} × H100-SXM + {1 + i % 3} × L4, fp8" for i in range(len(cost))]
     names[chosen] = "3 × H100-SXM + 2 × L4, Qwen2.5-72B fp8"
     labels = [""] * len(cost)
     labels[chosen] = "3 × H100-SXM + 2 × L4"

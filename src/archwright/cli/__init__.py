@@ -1,0 +1,103 @@
+"""The command line. Each command is one module, imported only when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+# command: (module, one line of help)
+_COMMANDS = {
+    "run": ("run", "search as a study file says; again = continue"),
+    "new": ("new", "write a commented study file to standard output"),
+    "report": ("results", "write the HTML report of a study"),
+    "compare": ("results", "compare studies: best values, fronts, hypervolume"),
+    "export": ("results", "write the trials of a study as CSV or Parquet"),
+    "simulate": ("simulate", "run one configuration through one simulator"),
+    "reproduce": ("papers", "compute a paper's findings anew"),
+    "papers": ("papers", "list the 48 systems and their state"),
+    "environments": ("lists", "list environments, or describe one"),
+    "searchers": ("lists", "list search methods, or describe one"),
+    "devices": ("lists", "list accelerators, or describe one"),
+    "models": ("lists", "list models, or describe one"),
+    "doctor": ("doctor", "check this installation"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code (0 well, 1 not as declared, 2 a user's mistake)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in given if not word.startswith("-")), None)
+    if command is not None and command not in _COMMANDS and given[0] == command:
+        from archwright.errors import unknown
+
+        print(f"archwright: {unknown('command', _translate(command), _COMMANDS)}", file=sys.stderr)
+        return 2
+    parser = _parser(command if command in _COMMANDS else None)
+    try:
+        options = parser.parse_args(given)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if not hasattr(options, "execute"):
+        parser.print_help()
+        return 0
+    return _execute(options)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    from archwright.errors import ArchwrightError, UserError
+
+    try:
+        return int(options.execute(options))
+    except UserError as error:
+        print(f"archwright: {error}", file=sys.stderr)
+        return 2
+    except ArchwrightError as error:
+        print(f"archwright: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("archwright: interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="archwright",
+        description="Design AI systems: state a workload, what may vary and what matters.",
+        epilog="example:\n  archwright new serving/fleet > my.toml\n  archwright run my.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version(), help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for name, (module, line) in _COMMANDS.items():
+        if name == command:
+            importlib.import_module(f"archwright.cli.{module}").add(name, commands, line)
+        elif command is None:
+            commands.add_parser(name, help=line, add_help=False)
+    return parser
+
+
+def _translate(command: str) -> str:
+    """Map the verbs that newcomers bring from other tools to ours."""
+    known = {"predict": "simulate", "recommend": "run", "optimize": "run", "plot": "report",
+             "best-trial": "report", "trials": "export", "studies": "compare", "init": "new"}
+    return known.get(command, command)
+
+
+class _Version(str):
+    """The version, looked up only when it is printed."""
+
+    def __mod__(self, other: object) -> str:
+        from archwright import __version__
+
+        return f"archwright {__version__}"
+
+
+def _version() -> str:
+    return _Version("archwright")

@@ -66,7 +66,7 @@ def pareto_front(
     fine = np.ones(n, bool) if feasible is None else np.asarray(feasible, bool)
     front = np.zeros(n, bool) if on_front is None else np.asarray(on_front, bool)
     front = front & known & fine
-    names = [_safe(label) for label in labels] if labels else [""] * n
+    names = [_lines(label) for label in labels] if labels else [""] * n
     notes = (
         [_safe(text).replace("\n", "<br>") for text in hover]
         if hover
@@ -118,7 +118,15 @@ def pareto_front(
         )
     if chosen is not None and known[chosen]:
         marker = {"symbol": "diamond", "size": 16, "color": RED}
-        figure.add_trace(points(np.array([chosen]), "chosen", mode="markers", marker=marker))
+        figure.add_trace(
+            points(
+                np.array([chosen]),
+                "chosen",
+                mode="markers",
+                marker=marker,
+                showlegend=not names[chosen],
+            )
+        )
     for row in range(n):
         if names[row] and known[row]:
             strong = row == chosen
@@ -127,13 +135,22 @@ def pareto_front(
                 y=float(up[row]),
                 text=f"<b>{names[row]}</b>" if strong else names[row],
                 showarrow=False,
-                yshift=16 if place[1] > 0 else -16,
-                xshift=-6 * place[0],
+                align="right" if place[0] < 0 else "left",
+                yshift=8 * place[1],
+                xshift=8 * place[0],
+                yanchor="bottom" if place[1] > 0 else "top",
                 xanchor="right" if place[0] < 0 else "left",
                 font={"size": 13 if strong else 12, "color": RED if strong else BLUE},
             )
-    figure.update_xaxes(title=_safe(x_axis))
-    figure.update_yaxes(title=_safe(y_axis))
+    kept = front | np.array([bool(name) for name in names], bool)
+    if chosen is not None:
+        kept[chosen] = True
+    left = (
+        0.14 if place[0] < 0 and any(names) else 0.05
+    )  # room for a label beside the first points
+    span = _window(across[known], across[known & kept], left)
+    figure.update_xaxes(title=_safe(x_axis), range=span)
+    figure.update_yaxes(title=_safe(y_axis), range=_window(up[known], up[known & kept], 0.05))
     return _finish(figure, height=440)
 
 
@@ -165,7 +182,8 @@ def bars(panel: Bars) -> go.Figure:
         barmode="stack" if panel.stacked else "group",
         bargap=0.35,
         showlegend=legend,
-        margin={"t": 44 if legend else 8, "b": 8, "r": 90},
+        margin={"t": 44 if legend else 8, "r": 90},
+        legend={"traceorder": "normal"},
     )
     figure.update_xaxes(visible=False, rangemode="tozero")
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=8, ticks="")
@@ -189,6 +207,7 @@ def hypervolume_history(volumes: ArrayLike) -> go.Figure:
     )
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="hypervolume", rangemode="tozero")
+    figure.update_layout(margin={"t": 12})
     return _finish(figure, height=280)
 
 
@@ -286,6 +305,21 @@ def _label_place(x: Any, y: Any, front: Any, others: Any) -> tuple[int, int]:
         -1 if x[front].mean() < x[others].mean() else 1,
         -1 if y[front].mean() < y[others].mean() else 1,
     )
+
+
+def _window(values: Any, kept: Any, before: float) -> list[float] | None:
+    """The axis range of the first view: the front with room around it, not what is far from it."""
+    if len(kept) < 2 or not kept.max() > kept.min():
+        return None
+    room = 0.3 * (kept.max() - kept.min())
+    low, high = max(values.min(), kept.min() - room), min(values.max(), kept.max() + room)
+    return [float(low - before * (high - low)), float(high + 0.05 * (high - low))]
+
+
+def _lines(label: str) -> str:
+    """A label in short lines, broken before a plus or after a comma, for narrow screens."""
+    broken = label.replace(" + ", "\n+ ").replace(", ", ",\n") if len(label) > 16 else label
+    return _safe(broken).replace("\n", "<br>")
 
 
 def _turns(values: Any) -> Any:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError
 from archwright.explain.front import Direction
-from archwright.search.panels import Bars, Facts, Panel, Table
+from archwright.search.panels import Bars, Panel, Table
 
 __all__ = [
     "Assumption",
@@ -129,6 +129,7 @@ def render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = _cell
+    environment.filters["numeric"] = _numeric
     figures = _figures(content)
     # The bundle is ours, not the reader's: it goes in as it is, without addresses.
     bundle = _OUTSIDE.sub("", (_ASSETS / "plotly-cartesian.min.js").read_text("utf-8"))
@@ -178,7 +179,7 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
     for number, panel in enumerate(content.panels):
         if isinstance(panel, Bars):
             series = list(panel.series)
-            rows = [
+            rows: list[list[str | float | int | None]] = [
                 [label, *(panel.series[name][row] for name in series)]
                 for row, label in enumerate(panel.labels)
             ]
@@ -187,7 +188,7 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
             alt = "; ".join(
                 f"{row[0]}: " + ", ".join(_cell(value) for value in row[1:]) for row in rows
             )
-            add(f"panel-{number}", draw.bars(panel), f"Bar chart. {alt}", table)
+            add(f"panel-{number}", draw.bars(panel), f"Bar chart. {alt}", table, panel.note)
     if len(content.history):
         volumes = np.asarray(content.history, float)
         marks = np.unique(np.linspace(0, len(volumes) - 1, 11).round().astype(int))
@@ -243,13 +244,19 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
     counts += f"{int((~fine).sum()):,} that break a limit."
     if len(rows) < n:
         counts += f" {len(drawn):,} of the {len(rest):,} off the front are drawn."
+    outside = np.zeros(len(rows), dtype=bool)
+    for values, axis in ((x[rows], figure.layout.xaxis), (y[rows], figure.layout.yaxis)):
+        if axis.range:
+            outside |= (values < axis.range[0]) | (values > axis.range[1])
+    if outside.any():
+        counts += f" {int(outside.sum()):,} lie outside this view; a double click shows all."
     order = np.flatnonzero(best)
     order = order[np.lexsort((y[order], x[order]))]
     table = Table(
         title="Designs on the front",
         columns=[front.x_axis, front.y_axis, "design"],
         rows=[
-            [float(x[row]), float(y[row]), _name(row, labels, hover, front.chosen)]
+            [float(x[row]), float(y[row]), _name(int(row), labels, hover, front.chosen)]
             for row in order
         ],
     )
@@ -262,6 +269,16 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
 def _name(row: int, labels: Sequence[str], hover: Sequence[str] | None, chosen: int | None) -> str:
     name = (hover[row].split("\n")[0] if hover else "") or labels[row]
     return f"{name} (chosen)".lstrip() if row == chosen else name
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Which columns hold numbers only, and are set flush right."""
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    return [
+        any(value is not None for value in column)
+        and not any(isinstance(value, str) for value in column)
+        for column in columns
+    ]
 
 
 def _script_safe(text: str) -> str:

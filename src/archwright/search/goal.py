@@ -161,9 +161,13 @@ class Goal:
             violations[~measured, 0] = np.maximum(known[~measured], tiny)
         for i, rule in enumerate(self._rules, 1):
             violations[:, i] = _violation(rule, measurements.metrics, n)
-        violations[~measured, 1:] = np.nan_to_num(violations[~measured, 1:], nan=0.0)
-        with np.errstate(invalid="ignore"):
-            feasible = measured & (violations[:, 1:] <= 0).all(axis=1)
+        if self.subject_to:
+            if not measured.all():
+                violations[~measured, 1:] = np.nan_to_num(violations[~measured, 1:], nan=0.0)
+            with np.errstate(invalid="ignore"):
+                feasible = measured & (violations[:, 1:] <= 0).all(axis=1)
+        else:
+            feasible = measured
         return Scores(losses=losses, violations=violations, feasible=feasible)
 
     @property

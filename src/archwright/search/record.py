@@ -84,11 +84,11 @@ class Recorded:
         design: Design = self._designs[trial]
         return design
 
-    def memo_keys(self, n: int) -> list[tuple[bytes, str, int]]:
-        """Return what a repeat is known by, for the first n trials."""
-        fidelity = self._tables[0]["fidelity"].to_pylist()
-        parents = self._tables[0]["parent"].fill_null(-1).to_pylist()
-        return list(zip(self.keys[:n], fidelity[:n], parents[:n], strict=True))
+    def inherited(self, n: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+        """Return fidelity and parent (-1 for none) of the first n trials."""
+        head = self._tables[0].slice(0, n)
+        parents = head["parent"].fill_null(-1).to_numpy()
+        return tuple(head["fidelity"].to_pylist()), parents
 
     def measured(self, first: int, n: int) -> list[Measurements]:
         """Return the measurements of trials first to first + n - 1, one a replicate."""

@@ -253,7 +253,7 @@ class _Loop:
         self.costs = {f.name: f.relative_cost for f in fidelities}
         self.truest = fidelities[-1].name
         self.memoize = study.environment.deterministic
-        self.memo: dict[tuple[bytes, str, int], int] = {}
+        self.memo: dict[bytes, int] = {}
         self.firsts: list[int] = []  # first trial of each told block, for repeats
         self.told_blocks: list[list[Measurements]] = []
         self.flight: deque[_Asked] = deque()
@@ -355,7 +355,7 @@ class _Loop:
         """Give a block its trial numbers, and find its repeats."""
         n = len(proposals.designs)
         fidelity = proposals.fidelity or (self.truest,) * n
-        for name in dict.fromkeys(fidelity):
+        for name in set(fidelity):
             if name not in self.costs:
                 raise StudyError(f"the searcher asked for {unknown('fidelity', name, self.costs)}")
         parents = proposals.parents
@@ -375,11 +375,11 @@ class _Loop:
                 )
         if self.memoize:
             known = self.memo.setdefault
-            for i, key in enumerate(keys):
-                number = self.asked + i
-                first = known((key, fidelity[i], int(parents[i])), number)
+            marks = _marks(fidelity, parents, self.truest)
+            for number, key in enumerate(map(bytes.__add__, keys, marks) if marks else keys, self.asked):
+                first = known(key, number)
                 if first != number:
-                    repeat_of[i] = first
+                    repeat_of[number - self.asked] = first
         fresh = repeat_of < 0
         new = int(fresh.sum())
         self.stale = 0 if new else self.stale + n
@@ -401,8 +401,11 @@ class _Loop:
         if not len(block) or block.first < len(self.recorded):
             return
         fresh = np.flatnonzero(block.repeat_of < 0)
-        for name in dict.fromkeys(block.fidelity[i] for i in fresh):
-            rows = np.array([i for i in fresh if block.fidelity[i] == name], dtype=np.intp)
+        every = np.array(block.fidelity)[fresh] if len(self.costs) > 1 else None
+        for name in [self.truest] if every is None else dict.fromkeys(every.tolist()):
+            rows = fresh if every is None else fresh[every == name]
+            if not len(rows):
+                continue
             inherits = bool((block.parents[rows] >= 0).any())
             everything = len(rows) == len(block)
             for replicate in range(self.study.replicates):
@@ -542,7 +545,10 @@ class _Loop:
             self.firsts, self.told_blocks = [], []
         self.feasible = int(self.recorded.feasible[:told].sum())
         if self.memoize:
-            for number, key in enumerate(self.recorded.memo_keys(told)):
+            fidelity, parents = self.recorded.inherited(told)
+            marks = _marks(fidelity, parents, self.truest)
+            keys = self.recorded.keys[:told]
+            for number, key in enumerate(map(bytes.__add__, keys, marks) if marks else keys):
                 self.memo.setdefault(key, number)
             self.evaluations = len(self.memo)
         else:
@@ -568,6 +574,18 @@ def _offered(study: Study) -> Mapping[str, Any]:
     """Return what the environment offers beyond measuring, by name."""
     offered: Mapping[str, Any] = getattr(study.environment, "capabilities", {})
     return offered
+
+
+def _marks(
+    fidelity: tuple[str, ...], parents: npt.NDArray[np.int64], truest: str
+) -> list[bytes] | None:
+    """Return what tells equal designs of other fidelity or parent apart; None where all agree."""
+    if (parents < 0).all() and fidelity.count(truest) == len(fidelity):
+        return None
+    return [
+        b"" if name == truest and parent < 0 else f"|{name}|{parent}".encode()
+        for name, parent in zip(fidelity, parents.tolist(), strict=True)
+    ]
 
 
 def _rows(measured: Measurements, rows: npt.NDArray[Any]) -> Measurements:

@@ -1,13 +1,11 @@
 """Pareto sets: which designs nothing else beats, and how much they cover.
 
 Every loss is minimized. Row *a* dominates row *b* when it is nowhere worse and somewhere better.
-A row with a NaN is a design that could not be scored: it is never on a front and dominates nothing.
+A row with a NaN is a design without a score: it is never on a front and dominates nothing.
 Equal rows don't dominate each other, so all copies of a front point stay.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,7 +153,7 @@ def _blockwise(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     front = rows[:0]
     for start in range(0, len(rows), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(rows)))
-        block = block[~_covered(rows[block], front)]
+        block = block[_counts(rows[block], front) == 0]
         candidates = rows[block]
         # Distinct rows: "nowhere better, another row" is domination. A row covers itself once.
         alone = _counts(candidates, candidates) == 1
@@ -164,16 +162,13 @@ def _blockwise(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     return keep
 
 
-def _covered(rows: NDArray[np.float64], front: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return _counts(rows, front) > 0
-
-
-def _counts(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[Any]:
+def _counts(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each row, how many of the others are nowhere worse."""
     no_worse = np.ones((len(rows), len(others)), dtype=bool)
     for column in range(rows.shape[1]):
         no_worse &= others[None, :, column] <= rows[:, None, column]
-    return no_worse.sum(axis=1)
+    counts: NDArray[np.int64] = no_worse.sum(axis=1)
+    return counts
 
 
 def _table(losses: ArrayLike) -> NDArray[np.float64]:

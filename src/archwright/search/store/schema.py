@@ -111,28 +111,35 @@ class TableSchema:
 
 def checksum(batch: pa.RecordBatch) -> int:
     """Return a CRC-32 of the content of a batch, independent of padding and metadata."""
-    crc = zlib.crc32(b"%d" % batch.num_rows)
+    n = batch.num_rows
+    parts: list[Any] = [b"%d" % n]
     for column in batch.columns:
-        buffers = column.buffers()
-        if column.null_count:
-            crc = zlib.crc32(_bits(buffers[0], len(column)), crc)
+        nulls = column.null_count
+        if nulls == n:
+            parts.append(b"-")
+            continue
         kind = column.type
+        buffers = column.buffers()
+        if nulls:
+            parts.append(_bits(buffers[0], n))
         if pa.types.is_string(kind):
-            size = (len(column) + 1) * 4
-            offsets = buffers[1].slice(0, size) if len(column) else b""
-            crc = zlib.crc32(offsets, crc)
-            end = np.frombuffer(offsets, np.int32)[-1] if len(column) else 0
+            offsets = buffers[1].slice(0, (n + 1) * 4)
+            parts.append(offsets)
+            end = int.from_bytes(offsets[n * 4 :], "little")
             if end:
-                crc = zlib.crc32(buffers[2].slice(0, int(end)), crc)
+                parts.append(buffers[2].slice(0, end))
         elif pa.types.is_boolean(kind):
-            crc = zlib.crc32(_bits(buffers[1], len(column)), crc)
+            parts.append(_bits(buffers[1], n))
         else:
-            crc = zlib.crc32(buffers[1].slice(0, len(column) * kind.bit_width // 8), crc)
-    return crc
+            parts.append(buffers[1].slice(0, n * kind.bit_width // 8))
+    return zlib.crc32(b"".join(parts))
 
 
 def _bits(buffer: pa.Buffer, n: int) -> bytes:
-    return np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little", count=n).tobytes()
+    """Return the n bits of a bitmap; those behind them are padding."""
+    whole, rest = divmod(n, 8)
+    data = buffer.slice(0, whole).to_pybytes()
+    return data + bytes([buffer[whole] & ((1 << rest) - 1)]) if rest else data
 
 
 _NULLS: dict[tuple[str, int], pa.Array] = {}

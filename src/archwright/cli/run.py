@@ -1,0 +1,180 @@
+"""``archwright run``: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archwright.cli.options import command
+
+if TYPE_CHECKING:
+    from archwright.search.study import Progress
+    from archwright.search.study_file import StudyFile
+
+_QUIET_SECONDS = 60.0
+
+
+def add(name: str, commands: Any, line: str) -> None:
+    """Add the command."""
+    parser = command(commands, name, line, _run, "archwright run examples/chat_fleet.toml")
+    parser.add_argument("study", type=Path, metavar="STUDY.toml", help="the study file")
+    parser.add_argument(
+        "-o", "--output-dir", type=Path, help="where the study is kept (default: runs/NAME beside the file)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="override a key; repeatable, later wins"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, its size and its cost; run nothing")
+    parser.add_argument("--no-report", action="store_true", help="write no HTML report")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from archwright.search.study_file import load_study_file
+
+    file = load_study_file(options.study, options.set)
+    folder = options.output_dir or options.study.parent / "runs" / options.study.stem
+    if options.dry_run:
+        _print_plan(file, folder)
+        return 0
+    study = file.study_in(folder)
+    progress = _progress(file, quiet=options.quiet)
+    try:
+        result = study.run(executor=file.executor(), progress=progress.update)
+    finally:
+        progress.close()
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if options.json:
+        print((folder / "summary.json").read_text(), end="")
+        return 0
+    from archwright.explain.compose import answer, compose, diagnosis
+
+    sentence = answer(result, study.environment, study.goal)
+    if not options.no_report:
+        from archwright.explain.report import write_report
+
+        again = " ".join(["archwright run", str(options.study), *(f"--set {s}" for s in options.set)])
+        write_report(
+            compose(result, study.environment, study.goal, command=again, title=options.study.stem),
+            folder / "report.html",
+        )
+    print(sentence)
+    for line in diagnosis(result, study.environment):
+        print(line)
+    print(f"{len(result.trials)} designs, {len(result.front)} on the front; {result.stopped}")
+    if not options.no_report:
+        print(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _print_plan(file: StudyFile, folder: Path) -> None:
+    import numpy as np
+
+    from archwright.search.executors import Block, measure
+
+    study = file.study
+    space, environment = study.environment.space, study.environment
+    size = "infinite or uncounted" if space.size is None else f"{space.size:,}"
+    print(f"environment  {file.document['environment']['name']}, version {environment.version}")
+    print(f"varies       {', '.join(space.names)}: {size} designs", end="")
+    share = getattr(space, "feasible_share", lambda: 1.0)()
+    print("" if share == 1.0 else f"; {share:.1%} of the grid meets 'require'")
+    print(f"measures     {', '.join(f'{m.name} [{m.unit}]' for m in environment.metrics)}")
+    goal = study.goal
+    for word, names in (("minimize", goal.minimize), ("maximize", goal.maximize), ("subject to", goal.subject_to)):
+        if names:
+            print(f"{word:<12} {', '.join(names)}")
+    print(f"searcher     {type(study.searcher).__name__}, seed {study.seed}")
+    print(f"blocks       chunk {study.chunk}, window {study.window}, {file.executor_name}")
+    designs = space.sample(np.random.default_rng(study.seed), 4)
+    block = Block(
+        first=0,
+        designs=designs,
+        seeds=np.arange(len(designs), dtype=np.uint64),
+        fidelity=environment.fidelities[-1].name,
+    )
+    _, seconds = measure(environment, block)
+    each = seconds / len(designs)
+    budget = study.budget
+    if budget.evaluations is not None:
+        most = budget.evaluations if space.size is None else min(budget.evaluations, space.size)
+        workers = max(1, file.workers or 1)
+        print(f"budget       {budget.evaluations:,} evaluations, about {each * most / workers:.1f} s "
+              f"at {each * 1e3:.1f} ms each (4 measured now)")
+    else:
+        print(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")
+    print(f"output       {folder}")
+
+
+class _Lines:
+    """Progress without a terminal: one line a minute."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._next = time.monotonic() + _QUIET_SECONDS
+
+    def update(self, progress: Progress) -> None:
+        if not self._quiet and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _QUIET_SECONDS
+            print(
+                f"{progress.evaluations} evaluations, {progress.feasible} feasible, "
+                f"{progress.seconds:.0f} s",
+                file=sys.stderr,
+            )
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _Panel:
+    """Progress on a terminal: one live line with the best values so far."""
+
+    def __init__(self, file: StudyFile) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._names = file.study.goal.objectives.losses
+        self._best: Any = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} evaluations"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[best]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        total = file.study.budget.evaluations
+        size = file.study.environment.space.size
+        if total is not None and size is not None and file.study.environment.deterministic:
+            total = min(total, size)
+        self._task = self._bar.add_task("search", total=total, best="")
+        self._bar.start()
+
+    def update(self, progress: Progress) -> None:
+        import numpy as np
+
+        good = progress.scores.losses[progress.scores.feasible]
+        if len(good):
+            with np.errstate(all="ignore"):
+                lowest = np.fmin.reduce(good, axis=0)
+            self._best = lowest if self._best is None else np.fmin(self._best, lowest)
+        best = "" if self._best is None else "best " + ", ".join(
+            f"{name} {abs(value):.4g}" for name, value in zip(self._names, self._best, strict=True)
+        )
+        self._bar.update(self._task, completed=progress.evaluations, best=best)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def _progress(file: StudyFile, *, quiet: bool) -> _Lines | _Panel:
+    if quiet or not sys.stderr.isatty():
+        return _Lines(quiet=quiet)
+    return _Panel(file)
+

@@ -1,0 +1,70 @@
+"""Figures are returned, hold the right points and escape what designs are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+
+from archwright.explain import figures
+from archwright.search.panels import Bars
+
+
+def test_pareto_front_splits_designs_into_their_kinds():
+    figure = figures.pareto_front(
+        [1, 2, 3, 4, np.nan],
+        [1, 5, 3, 9, 9],
+        labels=["", "<b>two</b>", "", "", ""],
+        feasible=[True, True, True, False, True],
+        on_front=[True, True, False, False, True],
+        chosen=1,
+        x_axis="cost <i>",
+        y_axis="quality",
+    )
+    points = {trace.name: list(trace.x) for trace in figure.data}
+    assert points == {
+        "breaks a limit": [4.0],
+        "dominated": [3.0],
+        "front": [1.0, 2.0],
+        "chosen": [2.0],
+    }
+    assert figure.layout.annotations[0].text == "<b>&lt;b&gt;two&lt;/b&gt;</b>"
+    assert figure.layout.xaxis.title.text == "cost &lt;i&gt;"
+    assert next(t for t in figure.data if t.name == "front").line.shape == "hv"
+
+
+def test_empty_front_is_a_figure():
+    assert len(figures.pareto_front([], []).data) == 0
+
+
+def test_bars_write_their_values():
+    panel = Bars(
+        title="t",
+        labels=["a", "b"],
+        series={"s": [3, float("nan")], "u": [1234.5, 0.25]},
+        unit="W",
+    )
+    figure = figures.bars(panel)
+    assert [list(trace.text) for trace in figure.data] == [
+        ["3 W", "unknown"],
+        ["1,234 W", "0.25 W"],
+    ]
+    assert figure.layout.showlegend
+
+
+def test_histories_are_thinned_to_their_turns():
+    volumes = np.concatenate((np.zeros(5000), np.ones(5000)))
+    assert list(figures.hypervolume_history(volumes).data[0].x) == [0, 5000, 9999]
+    figure = figures.optimization_history(
+        [3, 5, 1, 9, 7], feasible=[True, True, True, False, True], direction="maximize"
+    )
+    assert list(figure.data[1].x) == [0, 1, 4]
+    assert list(figure.data[1].y) == [3, 5, 7]
+
+
+def test_import_needs_neither_plotly_nor_jinja():
+    code = (
+        "import sys, archwright.explain; sys.exit(bool({'plotly', 'jinja2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
