@@ -1,0 +1,52 @@
+# make demo and make test need Python 3.11 or newer and a network (or mirror) for packages; nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KILLS ?= 100
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench reproduce torture format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.core: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints-dev.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints-dev.txt
+	@touch $@ $(VENV)/.core
+
+demo: $(VENV)/.core  ## plan a fleet for a chat service: examples/chat_fleet.toml
+	$(BIN)/archwright run examples/chat_fleet.toml --output-dir runs/chat_fleet
+
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## lint, types, import contracts, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+bench: $(VENV)/.dev  ## time ourselves against peers, in one run
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+reproduce: $(VENV)/.core  ## every paper's findings at full size
+	$(BIN)/archwright reproduce --all --size full
+
+torture: $(VENV)/.dev  ## kill studies at random moments and continue them: make torture KILLS=1000
+	$(BIN)/python -m archwright.testing.torture --kills $(KILLS)
+
+format: $(VENV)/.dev  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
