@@ -317,9 +317,7 @@ def check_measurements(result: Any, n: int, metrics: Sequence[Metric]) -> Measur
             raise EnvironmentFault(f"evaluate returned no metric {name!r}")
     for name in result.metrics:
         if name not in names:
-            raise EnvironmentFault(
-                f"evaluate returned an undeclared {unknown('metric', name, names)}"
-            )
+            raise EnvironmentFault(f"evaluate returned the {unknown('metric', name, names)}")
     columns = {**result.metrics, "feasible": result.is_feasible}
     for name, column in columns.items():
         if np.shape(column) != (n,):
@@ -330,7 +328,7 @@ def check_measurements(result: Any, n: int, metrics: Sequence[Metric]) -> Measur
         raise EnvironmentFault("evaluate returned a metric that is not numeric")
     if result.feasible is not None and not result.feasible.all():
         reasons = result.reason
-        for i in np.flatnonzero(~result.feasible):
+        for i in np.flatnonzero(~result.feasible).tolist():
             if reasons is None or not reasons[i]:
                 raise EnvironmentFault(f"design {i} of the batch is infeasible without a reason")
     return result
@@ -339,7 +337,7 @@ def check_measurements(result: Any, n: int, metrics: Sequence[Metric]) -> Measur
 def _read_metric(result: Any, name: str) -> float:
     if isinstance(result, Mapping):
         if name not in result:
-            raise EnvironmentFault(f"the simulator returned no {unknown('metric', name, result)}")
+            raise EnvironmentFault(f"the simulator's result: {unknown('metric', name, result)}")
         return float(result[name])
     if not hasattr(result, name):
         known = (
@@ -347,7 +345,7 @@ def _read_metric(result: Any, name: str) -> float:
             if dataclasses.is_dataclass(result)
             else vars(result)
         )
-        raise EnvironmentFault(f"the simulator returned no {unknown('metric', name, known)}")
+        raise EnvironmentFault(f"the simulator's result: {unknown('metric', name, known)}")
     return float(getattr(result, name))
 
 

@@ -91,9 +91,12 @@ class Expression:
                 )
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
-        """Evaluate over columns (arrays of one length, or scalars)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return _evaluate(self.tree, columns)
+        """Evaluate over columns (arrays of one length, or scalars).
+
+        Raises:
+            SpecificationError: the values do not fit, such as a text under arithmetic.
+        """
+        return self.side(self.tree, columns)
 
     def comparison(self) -> tuple[ast.expr, str, ast.expr] | None:
         """Return (left, operator, right) if the whole is one comparison, else None."""
@@ -107,7 +110,12 @@ class Expression:
     def side(self, tree: ast.expr, columns: Mapping[str, Any]) -> Any:
         """Evaluate a part of the expression, as :meth:`comparison` returns it."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _evaluate(tree, columns)
+            try:
+                return _evaluate(tree, columns)
+            except (TypeError, ValueError) as error:
+                raise SpecificationError(
+                    f"{self._where}: {self.text!r} does not fit its values: {error}"
+                ) from error
 
     def _collect(self, tree: ast.expr, names: list[str]) -> None:
         name = _dotted(tree)
@@ -125,16 +133,29 @@ class Expression:
             case ast.BoolOp(values=values):
                 children = values
             case ast.Compare(left=left, ops=ops, comparators=right_sides) if all(
-                type(op) in _COMPARE or isinstance(op, (ast.In, ast.NotIn)) for op in ops
+                type(test) in _COMPARE or isinstance(test, (ast.In, ast.NotIn)) for test in ops
             ):
-                children = [left, *right_sides]
-            case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                children = elements
+                children = [left]
+                for test, side in zip(ops, right_sides, strict=True):
+                    if not isinstance(test, (ast.In, ast.NotIn)):
+                        children.append(side)
+                    elif isinstance(side, (ast.List, ast.Tuple)):
+                        children += side.elts
+                    else:
+                        raise SpecificationError(
+                            f"{self._where}: in {self.text!r}: 'in' needs a list, found "
+                            f"{ast.unparse(side)!r}"
+                        )
             case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
                 if function not in _FUNCTIONS:
                     raise SpecificationError(
                         f"{self._where}: in {self.text!r}: "
                         f"{unknown('function', function, _FUNCTIONS)}"
+                    )
+                if not arguments or (len(arguments) > 1 and function not in ("max", "min")):
+                    raise SpecificationError(
+                        f"{self._where}: in {self.text!r}: {function} does not take "
+                        f"{len(arguments)} arguments"
                     )
                 children = arguments
             case _:
@@ -174,17 +195,17 @@ def _evaluate(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
             return reduce(join, (_evaluate(value, columns) for value in values))
         case ast.Compare(left=left, ops=ops, comparators=right_sides):
             parts, this = [], _evaluate(left, columns)
-            for op, side in zip(ops, right_sides, strict=True):
-                if isinstance(op, (ast.In, ast.NotIn)):
-                    inside = np.isin(this, _evaluate(side, columns))
-                    parts.append(inside if isinstance(op, ast.In) else ~inside)
+            for test, side in zip(ops, right_sides, strict=True):
+                if isinstance(test, (ast.In, ast.NotIn)):
+                    assert isinstance(side, (ast.List, ast.Tuple))
+                    equal = [np.equal(this, _evaluate(element, columns)) for element in side.elts]
+                    inside = reduce(np.logical_or, equal, np.False_)
+                    parts.append(inside if isinstance(test, ast.In) else np.logical_not(inside))
                 else:
                     other = _evaluate(side, columns)
-                    parts.append(_COMPARE[type(op)](this, other))
+                    parts.append(_COMPARE[type(test)](this, other))
                     this = other
             return reduce(np.logical_and, parts)
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [_evaluate(element, columns) for element in elements]
         case ast.Call(func=ast.Name(id=function), args=arguments):
             return _FUNCTIONS[function](*(_evaluate(a, columns) for a in arguments))
     raise AssertionError(ast.dump(tree))  # _collect has refused everything else

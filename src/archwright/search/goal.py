@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -81,8 +81,11 @@ class Goal:
     def __post_init__(self) -> None:
         for name in ("minimize", "maximize", "subject_to"):
             value = getattr(self, name)
-            if isinstance(value, str):
-                raise SpecificationError(f"[goal].{name}: expected a list, found {value!r}")
+            texts = not isinstance(value, (str, Mapping)) and isinstance(value, Iterable)
+            if not texts or not all(isinstance(item, str) for item in value):
+                raise SpecificationError(
+                    f"[goal].{name}: expected a list of texts, found {value!r}"
+                )
             object.__setattr__(self, name, tuple(value))
         metrics = self.metrics
         if not metrics:
@@ -94,13 +97,22 @@ class Goal:
             raise SpecificationError(
                 f"[goal].combine: {unknown('rule', self.combine, get_args(Rule))}"
             )
+        if not isinstance(self.two_sided, bool):
+            raise SpecificationError(
+                f"[goal].two_sided: expected true or false, found {self.two_sided!r}"
+            )
         for table in ("weights", "reference", "targets"):
+            if not isinstance(getattr(self, table), Mapping):
+                raise SpecificationError(
+                    f"[goal].{table}: expected a table, found {getattr(self, table)!r}"
+                )
             for name, value in getattr(self, table).items():
                 if name not in metrics:
                     raise SpecificationError(f"[goal].{table}: {unknown('metric', name, metrics)}")
-                if not math.isfinite(value):
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if not number or not math.isfinite(value):
                     raise SpecificationError(
-                        f"[goal].{table}.{name}: expected a number, found {value}"
+                        f"[goal].{table}.{name}: expected a number, found {value!r}"
                     )
         needed = {"chebyshev": self.reference, "target": self.targets}.get(self.combine or "")
         if needed is not None:
@@ -114,7 +126,7 @@ class Goal:
         for text in self.subject_to:
             rule = Expression(text, where="[goal].subject_to")
             compared = rule.comparison()
-            if compared is None or compared[1] == "==":
+            if compared is None or compared[1] == "==" or not rule.names:
                 raise SpecificationError(
                     f"[goal].subject_to: {text!r} is no limit; write 'metric <= value' or "
                     "'metric >= value'"
@@ -216,8 +228,10 @@ def _violation(rule: Expression, columns: Mapping[str, Floats], n: int) -> Float
     compared = rule.comparison()
     assert compared is not None  # Goal has refused everything else
     left, symbol, right = compared
-    a = np.broadcast_to(np.asarray(rule.side(left, columns), dtype=np.float64), (n,))
-    b = np.broadcast_to(np.asarray(rule.side(right, columns), dtype=np.float64), (n,))
+    sides = [np.asarray(rule.side(side, columns)) for side in (left, right)]
+    if any(side.dtype.kind not in "biuf" for side in sides):
+        raise SpecificationError(f"[goal].subject_to: {rule.text!r} does not compare numbers")
+    a, b = (np.broadcast_to(side.astype(np.float64), (n,)) for side in sides)
     excess = a - b if symbol in ("<=", "<") else b - a
     scale = np.where(b != 0, np.abs(b), 1.0)
     relative = excess / scale

@@ -96,6 +96,14 @@ class _Listed(Parameter):
         object.__setattr__(self, "options", listed)
         if not listed:
             raise SpecificationError(f"{type(self).__name__}: needs at least one value")
+        for value in listed:
+            if isinstance(value, float) and math.isnan(value):
+                raise SpecificationError(f"{type(self).__name__}: nan is not a value")
+            if value is None and when is not None:
+                raise SpecificationError(
+                    f"{type(self).__name__}: None marks an inactive value, so it cannot be one of "
+                    "the values under a condition"
+                )
         keys = [_hashable(value) for value in listed]
         if len(set(keys)) != len(keys):
             twice = next(value for value in listed if keys.count(_hashable(value)) > 1)
@@ -111,7 +119,7 @@ class _Listed(Parameter):
         if kinds == {bool}:
             return "bool"
         if kinds == {int}:
-            return "int"
+            return "int" if all(-(2**63) <= v < 2**63 for v in self.options) else "json"
         if kinds <= {int, float}:
             return "float"
         return "str" if kinds == {str} else "json"
@@ -123,11 +131,12 @@ class _Listed(Parameter):
         return (codes + 0.5) / self.size
 
     def values(self, codes: Codes) -> npt.NDArray[Any]:
-        return self._table[codes[:, 0].astype(np.intp)]
+        picked: npt.NDArray[Any] = self._table[codes[:, 0].astype(np.intp)]
+        return picked
 
     @property
     def _table(self) -> npt.NDArray[Any]:
-        table = self.__dict__.get("_cached_table")
+        table: npt.NDArray[Any] | None = self.__dict__.get("_cached_table")
         if table is None:
             kinds = {"int": np.int64, "float": np.float64, "bool": np.bool_}
             if self.type in kinds:
@@ -158,7 +167,7 @@ class Choice(_Listed):
 
     def neighbors(self, code: Codes) -> Codes:
         every = self.enumerate()
-        return every[every[:, 0] != code[0]]
+        return np.asarray(every[every[:, 0] != code[0]])
 
 
 @dataclass(frozen=True, init=False)
@@ -188,7 +197,7 @@ class Integer(Parameter):
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise SpecificationError(
                     f"Integer.{name}: expected a whole number, found {value!r}"
@@ -256,6 +265,8 @@ class Real(Parameter):
             value = getattr(self, name)
             if not _is_number(value) or not math.isfinite(value):
                 raise SpecificationError(f"Real.{name}: expected a finite number, found {value!r}")
+        if not math.isfinite(self.high - self.low):
+            raise SpecificationError(f"Real: the range {self.low} to {self.high} is too wide")
         if self.high < self.low or (self.log and self.low <= 0):
             raise SpecificationError(
                 f"Real: expected low <= high{' and low > 0' if self.log else ''}, found "
@@ -310,7 +321,7 @@ class Permutation(Parameter):
     length: int = field(kw_only=False, default=1)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.length, int) or self.length < 1:
+        if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
             raise SpecificationError(
                 f"Permutation: expected a length of at least 1, found {self.length!r}"
             )
@@ -341,7 +352,8 @@ class Permutation(Parameter):
     def codes(self, values: Sequence[Any]) -> Codes:
         rows = np.full((len(values), self.length), math.nan)
         for i, value in enumerate(values):
-            if isinstance(value, (list, tuple)) and sorted(value) == list(range(self.length)):
+            whole = isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
+            if whole and sorted(value) == list(range(self.length)):
                 rows[i] = value
         return rows
 

@@ -37,7 +37,8 @@ class Design(Mapping[str, Any]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._values.items()))
+        plain = (item for item in self._values.items() if not isinstance(item[1], (dict, list)))
+        return hash(tuple(plain))
 
     def __repr__(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in self._values.items() if v is not None)
@@ -167,7 +168,10 @@ class ParameterSpace:
         self.types: Mapping[str, str] = {n: p.type for n, p in parameters.items()}
         widths = [p.width for p in parameters.values()]
         edges = np.concatenate([[0], np.cumsum(widths)])
-        self._slices = {n: slice(int(a), int(b)) for n, a, b in zip(self.names, edges, edges[1:])}
+        self._slices = {
+            n: slice(int(a), int(b))
+            for n, a, b in zip(self.names, edges[:-1], edges[1:], strict=True)
+        }
         self.width = int(edges[-1])
         """Number of dimensions of the unit cube."""
         self.require = tuple(Expression(text, where="require") for text in require)
@@ -224,7 +228,7 @@ class ParameterSpace:
         )
 
     def contains(self, designs: Designs) -> npt.NDArray[np.bool_]:
-        """Say for each design whether its values are legal, active as they should be, and allowed."""
+        """Say for each design whether its values are legal, rightly active, and allowed."""
         codes = designs.codes
         inside = np.ones(len(codes), dtype=bool)
         for name, item in self.parameters.items():
@@ -233,8 +237,9 @@ class ParameterSpace:
             legal = np.zeros(len(codes), dtype=bool)
             legal[active] = _legal(item, part[active])
             inside &= legal | (~active if item.when is not None else False)
-        masked = self._mask(codes.copy())
-        inside &= (np.isnan(masked) == np.isnan(codes)).all(axis=1)
+        for name, rule in self._conditions:
+            given = ~np.isnan(codes[:, self._slices[name]]).any(axis=1)
+            inside &= given == self._holds(rule, codes)
         return inside & self._meets(designs) if self.require else inside
 
     def keys(self, designs: Designs) -> list[bytes]:
@@ -346,12 +351,17 @@ class ParameterSpace:
         missing = [name for name in self.names if name not in columns]
         if missing:
             raise SpecificationError(f"the parameter {missing[0]!r} has no column")
-        n = len(next(iter(columns.values())))
+        n = len(columns[self.names[0]])
+        for name in self.names:
+            if len(columns[name]) != n:
+                raise SpecificationError(
+                    f"the column {name!r} has {len(columns[name])} values, {self.names[0]!r} {n}"
+                )
         codes = np.empty((n, self.width))
         for name, item in self.parameters.items():
             given = columns[name]
             part = item.codes(given)
-            for row in np.flatnonzero(np.isnan(part).any(axis=1)):
+            for row in np.flatnonzero(np.isnan(part).any(axis=1)).tolist():
                 if given[row] is not None or item.when is None:
                     raise SpecificationError(f"{name}: {given[row]!r} is not a value of {item}")
             codes[:, self._slices[name]] = part
@@ -488,9 +498,9 @@ class ParameterSpace:
 
 def _legal(item: Parameter, codes: Codes) -> npt.NDArray[np.bool_]:
     if np.isnan(codes).any():
-        return ~np.isnan(codes).any(axis=1)
+        return np.asarray(~np.isnan(codes).any(axis=1))
     if hasattr(item, "options"):
         n = len(item.options)
-        return ((codes >= 0) & (codes < n) & (codes == np.floor(codes))).all(axis=1)
+        return np.asarray(((codes >= 0) & (codes < n) & (codes == np.floor(codes))).all(axis=1))
     values = item.values(codes)
-    return (item.codes(values.tolist()) == codes).all(axis=1)
+    return np.asarray((item.codes(values.tolist()) == codes).all(axis=1))

@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -67,7 +69,13 @@ class Checks:
         except _Broken as broken:
             self.broken.append((name, f"{broken} (likely: {likely})"))
         except Exception as error:  # noqa: BLE001 - whatever a stranger's part raises is a finding
-            self.broken.append((name, f"crashed with {type(error).__name__}: {error}"))
+            self.crashed(name, error)
+
+    def crashed(self, name: str, error: Exception) -> None:
+        """Keep a crash of the part, with the line that raised."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        self.broken.append((name, f"crashed with {type(error).__name__}: {error}{where}"))
 
     def finish(self) -> None:
         """Raise if any clause was broken.

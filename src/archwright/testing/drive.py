@@ -66,7 +66,9 @@ class Spoiled:
         feasible = measured.is_feasible & ~spoiled
         hidden = ~feasible | (drawn > 1.0 - self._unknown)
         far = np.zeros(len(drawn)) if measured.violation is None else measured.violation
-        far = np.where(spoiled, 0.1 + drawn, far) if self._violations else np.full_like(far, np.nan)
+        far = (
+            np.where(spoiled, 0.1 + drawn, far) if self._violations else np.full_like(far, np.nan)
+        )
         reasons = measured.reason or [None] * len(drawn)
         return replace(
             measured,
@@ -147,7 +149,9 @@ class Drive:
             ensure(count <= n, f"ask({n}) gave {count} designs")
             if count:
                 inside = np.asarray(self.environment.space.contains(proposals.designs))
-                ensure(inside.all(), f"ask({n}) gave {count - inside.sum()} designs outside the space")
+                ensure(
+                    inside.all(), f"ask({n}) gave {count - inside.sum()} designs outside the space"
+                )
                 self._check_extras(proposals, count)
                 self._flight.append((len(self.keys), proposals))
                 self.keys += self.environment.space.keys(proposals.designs)
@@ -165,7 +169,9 @@ class Drive:
         truest = self.environment.fidelities[-1].name
         fidelity = proposals.fidelity or (truest,) * count
         keys = self.keys[first : first + count]
-        repeats = np.array([self._again(key, name) for key, name in zip(keys, fidelity, strict=True)])
+        repeats = np.array(
+            [self._again(key, name) for key, name in zip(keys, fidelity, strict=True)]
+        )
         parents = proposals.parents
         self.searcher.tell(
             Trials(

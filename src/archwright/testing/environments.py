@@ -78,7 +78,9 @@ def _check_attributes(checks: Checks, environment: Environment) -> None:
         ensure(isinstance(said, bool), f"deterministic is {said!r}, not True or False")
     if checks.broken:
         return
-    with checks.clause("metrics are named and directed", "a name used twice, or a word for better"):
+    with checks.clause(
+        "metrics are named and directed", "a name used twice, or a word for better"
+    ):
         names = [metric.name for metric in environment.metrics]
         ensure(names, "there are no metrics")
         ensure(len(set(names)) == len(names), f"a metric stands twice in {names}")
@@ -110,6 +112,7 @@ class _Suite:
         self.environment = environment
         self.designs = designs
         self.seeds = trial_seeds(seed, np.arange(len(designs)))
+        self.keys = environment.space.keys(designs)
         self.fidelity = fidelity
         self.rtol = rtol
 
@@ -202,14 +205,16 @@ class _Suite:
             back = np.arange(n)[::-1]
             self._same(_rows(whole, back), self.evaluate(back), "in reverse order they give")
         with checks.clause("evaluate leaves designs and seeds alone", "an operation in place"):
-            keys, seeds = self.environment.space.keys(self.designs), self.seeds.copy()
+            seeds = self.seeds.copy()
             _evaluate(self.environment, self.designs, self.seeds, self.fidelity)
-            ensure(self.environment.space.keys(self.designs) == keys, "it changed the designs")
+            after = self.environment.space.keys(self.designs)
+            ensure(after == self.keys, "it changed the designs")
             ensure((self.seeds == seeds).all(), "it changed the seeds")
         others = trial_seeds(int(self.seeds[0]) ^ 1, np.arange(n))
         if self.environment.deterministic:
             with checks.clause(
-                "deterministic means that seeds have no influence", "deterministic = True"
+                "deterministic means that seeds have no influence",
+                "a noisy simulator that says deterministic = True",
             ):
                 self._same(whole, self.evaluate(seeds=others), "other seeds give")
         elif _difference(whole, self.evaluate(seeds=others), 0.0) is None:
@@ -221,14 +226,10 @@ class _Suite:
 
     def _same(self, expected: Measurements, found: Measurements, what: str) -> None:
         difference = _difference(expected, found, self.rtol)
-        ensure(
-            difference is None, f"{what} another {difference} (at fidelity {self.fidelity!r})"
-        )
+        ensure(difference is None, f"{what} another {difference} (at fidelity {self.fidelity!r})")
 
 
-def _evaluate(
-    environment: Environment, designs: Any, seeds: Seeds, fidelity: str
-) -> Measurements:
+def _evaluate(environment: Environment, designs: Any, seeds: Seeds, fidelity: str) -> Measurements:
     return environment.evaluate(designs, seeds=seeds, fidelity=fidelity, parents=None)
 
 

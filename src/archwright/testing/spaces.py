@@ -45,9 +45,7 @@ def check_space(space: Space, *, seed: int = 0, n: int = 48, processes: bool = T
         "it has the members of a space", "a method or attribute of Space is missing or misnamed"
     ):
         missing = [
-            name
-            for name in vars(Space)
-            if not name.startswith("_") and not hasattr(space, name)
+            name for name in vars(Space) if not name.startswith("_") and not hasattr(space, name)
         ]
         ensure(not missing, f"lacks {', '.join(missing)}")
     if checks.broken:
@@ -56,9 +54,7 @@ def check_space(space: Space, *, seed: int = 0, n: int = 48, processes: bool = T
         designs = space.sample(np.random.default_rng(seed), n)
         space.keys(designs)
     except Exception as error:  # noqa: BLE001 - nothing else can be checked then
-        checks.broken.append(
-            ("sample draws designs", f"crashed with {type(error).__name__}: {error}")
-        )
+        checks.crashed("sample draws designs", error)
         checks.finish()
     _check_columns(checks, space, designs)
     _check_sample(checks, space, seed, n)
@@ -154,7 +150,7 @@ def _check_columns(checks: Checks, space: Space, designs: Any) -> None:
             legal = _KINDS.get(space.types[name], (object,))
             for value in values:
                 fits = value is None or isinstance(value, legal)
-                fits = fits and not (isinstance(value, bool) and bool not in legal + (object,))
+                fits = fits and not (isinstance(value, bool) and bool not in (*legal, object))
                 ensure(
                     fits or legal == (object,),
                     f"{name!r} is {space.types[name]}, but holds {value!r}",
@@ -165,13 +161,12 @@ def _check_columns(checks: Checks, space: Space, designs: Any) -> None:
     with checks.clause("inactive parameters are None", "a condition that is not masked"):
         columns = _plain(space.columns(designs))
         for name, item in parameters.items():
-            when = getattr(item, "when", None)
-            rule = None if when is None else Expression(when)
+            if getattr(item, "when", None) is None:
+                continue
+            rule = Expression(item.when)
             for i, value in enumerate(columns[name]):
-                active = True
-                if rule is not None:
-                    row = {other: columns[other][i] for other in rule.names}
-                    active = None not in row.values() and bool(rule(row))
+                row = {other: columns[other][i] for other in rule.names}
+                active = None not in row.values() and bool(rule(row))
                 shown = f"{name!r} is {value!r} where it is {'active' if active else 'inactive'}"
                 ensure((value is not None) == active, shown)
 

@@ -21,6 +21,9 @@ class Exhaustive:
     The right method whenever the space is small enough: its front is the truth.
     """
 
+    _rest: Any
+    _asked: int
+
     def start(
         self,
         space: Space,

@@ -138,7 +138,7 @@ class NSGA2:
         """Take losses and violations; a full generation advances the algorithm."""
         scores = trials.scores
         losses, violations = scores.losses, scores.violations
-        bad = np.isnan(losses).any(axis=1)
+        bad = np.asarray(np.isnan(losses).any(axis=1))
         if bad.any() or np.isnan(violations).any():
             violations = np.where(np.isnan(violations), _UNEVALUABLE, violations)
             unknown = bad & (violations.sum(axis=1) == 0)

@@ -1,0 +1,41 @@
+"""The public names of each package, held as literal lists."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+NAMES = {
+    "archwright.errors": [
+        "ArchwrightError", "EnvironmentFault", "InfeasibleError", "MissingExtraError",
+        "SpecificationError", "StoreError", "StudyError", "TraceError", "UserError", "nearest",
+        "unknown",
+    ],
+    "archwright.provenance": ["LABELS", "Label", "Source"],
+    "archwright.registry": ["GROUPS", "Entry", "Group", "entries", "resolve"],
+    "archwright.search": [
+        "NSGA2", "Bars", "Budget", "Choice", "Design", "Designs", "Environment", "Executor",
+        "Exhaustive", "Facts", "Fidelity", "Goal", "Integer", "Measurements", "Metric",
+        "Objectives", "Ordinal", "Panel", "Parameter", "ParameterSpace", "Permutation",
+        "Processes", "Proposals", "RandomSearch", "Real", "Result", "Scores", "Searcher",
+        "Serial", "SimulatorEnvironment", "Space", "Study", "Table", "Trials", "environment",
+        "isolated_rng", "order",
+    ],
+    "archwright.specification": [
+        "describe", "from_mapping", "option", "paths", "read_path", "replace_path", "to_mapping",
+    ],
+    "archwright.testing": [
+        "ConformanceError", "ToyEnvironment", "check_environment", "check_searcher",
+        "check_space", "check_store", "toy_environment",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_public_names(package: str) -> None:
+    """A name is added or removed on purpose, and each stands in its package."""
+    module = importlib.import_module(package)
+
+    assert NAMES[package] == module.__all__
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
