@@ -33,7 +33,7 @@ def test_two_packages_with_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch
     """Neither wins silently; the same target twice is one entry."""
     _points(monkeypatch, ("mine", "a:A"), ("mine", "b:B"))
     with pytest.raises(
-        SpecificationError, match="two searchers are named 'mine': a:A of .* and b:B"
+        SpecificationError, match=r"two searchers are named 'mine': a:A of .* and b:B"
     ):
         entries("searchers")
     _points(monkeypatch, ("mine", "a:A"), ("mine", "a:A"))

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> N
 
 def test_a_required_key_is_missed() -> None:
     """A field without a default must be given."""
-    with pytest.raises(SpecificationError, match="my.toml: the key 'rate' is missing"):
+    with pytest.raises(SpecificationError, match=r"my.toml: the key 'rate' is missing"):
         from_mapping(Fleet, {}, where="my.toml")
 
 
@@ -95,11 +95,11 @@ def test_paths_are_read_and_replaced() -> None:
     assert read_path(changed, "limits.ttft_s") == 0.25
     assert fleet.limits.ttft_s is None
     assert set(paths(fleet)) >= {"rate", "limits.ttft_s"}
-    with pytest.raises(SpecificationError, match="'limits.ttft' \\(nearest: 'limits.ttft_s'\\)"):
+    with pytest.raises(SpecificationError, match=r"'limits.ttft' \(nearest: 'limits.ttft_s'\)"):
         replace_path(fleet, "limits.ttft", 1.0)
     with pytest.raises(SpecificationError, match="workers: 0 is below the least, 1"):
         replace_path(fleet, "workers", 0)
-    with pytest.raises(SpecificationError, match="unknown path 'rate.x'"):
+    with pytest.raises(SpecificationError, match=r"unknown path 'rate.x'"):
         read_path(fleet, "rate.x")
 
 

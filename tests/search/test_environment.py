@@ -92,7 +92,7 @@ def test_a_generated_environment_hands_seeds_to_a_seeded_simulator() -> None:
 
 def test_a_generated_environment_refuses_what_it_cannot_vary() -> None:
     """Unknown paths and missing metrics are named with the nearest."""
-    with pytest.raises(SpecificationError, match="'cache.way' \\(nearest: 'cache.ways'\\)"):
+    with pytest.raises(SpecificationError, match=r"'cache.way' \(nearest: 'cache.ways'\)"):
         environment(simulate, base=Chip(), vary={"cache.way": [1]}, metrics=[Metric("time_s")])
     with pytest.raises(SpecificationError, match="an environment needs at least one"):
         environment(simulate, base=Chip(), vary={"cores": [1]}, metrics=[])

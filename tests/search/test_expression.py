@@ -83,14 +83,14 @@ def test_attributes_are_only_names() -> None:
     rule = Expression("a.__class__ == 1", where="limit")
 
     assert rule.names == ("a.__class__",)
-    with pytest.raises(SpecificationError, match="unknown name 'a.__class__'"):
+    with pytest.raises(SpecificationError, match=r"unknown name 'a.__class__'"):
         rule.check_names(["a"])
 
 
 def test_values_that_do_not_fit_are_named() -> None:
     """A text under arithmetic is a message with the expression."""
     with pytest.raises(
-        SpecificationError, match="limit: 'model.kind < a' does not fit its values"
+        SpecificationError, match=r"limit: 'model.kind < a' does not fit its values"
     ):
         Expression("model.kind < a", where="limit")(COLUMNS)
     with pytest.raises(SpecificationError, match="limit: expected a text, found 3"):

@@ -48,7 +48,7 @@ def test_losses_by_hand(options: Any, expected: list[list[float]]) -> None:
 
 
 def test_a_two_sided_target_is_the_reciprocal_of_the_reward() -> None:
-    """ArchGym's reward, target over distance to it, punishes what is better than its target too."""
+    """ArchGym's reward, target over distance, punishes what is better than its target too."""
     measured = Measurements(metrics={"power": np.array([1.0, 1.9, 2.5])})
     goal = Goal(minimize=["power"], combine="target", targets={"power": 2.0}, two_sided=True)
     reward = 2.0 / np.abs(2.0 - measured.metrics["power"])
@@ -59,7 +59,7 @@ def test_a_two_sided_target_is_the_reciprocal_of_the_reward() -> None:
 
 
 def test_violations_are_relative_excess() -> None:
-    """A limit gives its excess over its size, absolute where it is 0; a strict one has no equal."""
+    """A limit gives its excess over its size, absolute at 0; a strict one refuses equality."""
     measured = Measurements(metrics={"w": np.array([50.0, 100.0, 150.0])})
     goal = Goal(minimize=["w"], subject_to=["w <= 100", "w >= 120", "w - 100 <= 0", "w < 100"])
 

@@ -305,7 +305,7 @@ def test_changed_code_is_found_when_an_ask_differs(tmp_path: Path) -> None:
         _study(Changed(), folder=tmp_path / "s").run(progress=_stop_after(3))
     Changed.code = 2
     with pytest.raises(
-        StudyError, match="code or versions changed at trial 0: .* now asks {family"
+        StudyError, match=r"code or versions changed at trial 0: .* now asks {family"
     ):
         _study(Changed(), folder=tmp_path / "s").run()
     assert len(load_result(tmp_path / "s").table) == 24

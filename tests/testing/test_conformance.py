@@ -111,7 +111,7 @@ def test_check_space_names_the_broken_clause(fault: str) -> None:
 def test_check_space_says_what_is_missing() -> None:
     """An object without the members of a space is told which."""
     with pytest.raises(
-        ConformanceError, match="the space object breaks 1 clause.*\n.*lacks .*keys"
+        ConformanceError, match=r"the space object breaks 1 clause.*\n.*lacks .*keys"
     ):
         check_space(object())  # type: ignore[arg-type]
 

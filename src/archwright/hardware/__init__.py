@@ -1,0 +1,17 @@
+"""Devices, links, prices: the facts of hardware with their origin.
+
+The lists ``devices()`` and ``prices()`` stand in the modules of the same names.
+"""
+
+from archwright.hardware.devices import Device, MatmulFraction, device, matmul_fraction
+from archwright.hardware.prices import Price, cheapest, load_prices
+
+__all__ = [
+    "Device",
+    "MatmulFraction",
+    "Price",
+    "cheapest",
+    "device",
+    "load_prices",
+    "matmul_fraction",
+]

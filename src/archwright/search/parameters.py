@@ -202,7 +202,7 @@ class Integer(Parameter):
                 raise SpecificationError(
                     f"Integer.{name}: expected a whole number, found {value!r}"
                 )
-            if abs(value) > _LARGEST:
+            if not -_LARGEST <= value <= _LARGEST:
                 raise SpecificationError(f"Integer.{name}: {value} is beyond ±2**53")
         if self.high < self.low or self.step < 1:
             raise SpecificationError(

@@ -73,7 +73,7 @@ class Recorded:
     def feasible(self) -> npt.NDArray[np.bool_]:
         """Feasibility of each trial, under every seed."""
         columns = [_bools(table["feasible"]) for table in self._tables]
-        return np.logical_and.reduce(columns)
+        return np.asarray(np.logical_and.reduce(columns))
 
     @cached_property
     def _measured(self) -> list[Measurements]:
@@ -276,7 +276,8 @@ class Result:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the table as a pandas data frame."""
-        return self.table.to_pandas()
+        frame: pandas.DataFrame = self.table.to_pandas()
+        return frame
 
     def to_polars(self) -> polars.DataFrame:
         """Return the table as a Polars data frame (Polars is not installed with the core)."""
@@ -309,7 +310,7 @@ class Result:
         """Return a column of :attr:`trials` as numpy."""
         if name not in self.trials.column_names:
             raise SpecificationError(unknown("column", name, self.trials.column_names))
-        return self.trials[name].to_numpy(zero_copy_only=False)
+        return np.asarray(self.trials[name].to_numpy(zero_copy_only=False))
 
     def metric(self, name: str) -> npt.NDArray[np.float64]:
         """Return a metric of each design."""

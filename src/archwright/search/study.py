@@ -145,6 +145,8 @@ class Study:
                 f"[run].replicates: {replicates} seeds of a deterministic environment measure the "
                 "same; use 1"
             )
+        if environment.space.size == 0:
+            raise SpecificationError("require: no design of the space meets it")
         goal.check(environment.metrics)
         self.environment = environment
         self.goal = goal

@@ -138,7 +138,7 @@ def checksum(batch: pa.RecordBatch) -> int:
 def _bits(buffer: pa.Buffer, n: int) -> bytes:
     """Return the n bits of a bitmap; those behind them are padding."""
     whole, rest = divmod(n, 8)
-    data = buffer.slice(0, whole).to_pybytes()
+    data: bytes = buffer.slice(0, whole).to_pybytes()
     return data + bytes([buffer[whole] & ((1 << rest) - 1)]) if rest else data
 
 

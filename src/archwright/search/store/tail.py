@@ -127,8 +127,8 @@ def read_tail(path: Path, schema: pa.Schema) -> TailContent:
 
 
 def _problem(batch: pa.RecordBatch, metadata: pa.KeyValueMetadata | None, sequence: int) -> str:
-    notes = {k.decode(): v.decode() for k, v in (metadata or {}).items()}
     try:
+        notes = {k.decode(): v.decode() for k, v in (metadata or {}).items()}
         batch.validate(full=True)
         expected = {
             "rows": str(batch.num_rows),

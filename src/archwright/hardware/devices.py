@@ -1,0 +1,204 @@
+"""Accelerators and CPUs: data-sheet facts with their origin, and the best matmul measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Literal
+
+from archwright.errors import SpecificationError, unknown
+from archwright.hardware.tables import catalogue_rows, catalogue_toml
+from archwright.provenance import Label, Source
+
+__all__ = ["Device", "MatmulFraction", "device", "devices", "matmul_fraction"]
+
+_ROOM = "archwright.hardware"
+_DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
+_COLUMNS = {"l2_bytes": "l2_llc_bytes"}
+"""Fields that bear another name in the catalogue."""
+
+Origin = Literal["sourced", "recalled", "derived"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One accelerator, phone chip or CPU.
+
+    Attributes:
+        name: name in the catalogue.
+        vendor: maker.
+        kind: gpu, edge gpu, mobile gpu, mobile npu, soc gpu, tpu, accelerator or cpu.
+        peak_ops_s: dense operations/s by type, a multiply-add counting two; a type that is
+            not supported or not known is absent.
+        memory_bytes: device memory; None for CPUs.
+        memory_bandwidth_bytes_s: peak bytes/s.
+        link_bytes_s_per_direction: bytes/s out of one device over its device-to-device links.
+        link_topology: who reaches whom over that link.
+        link_devices: devices that one link domain joins, 1 without a link (derived).
+        host_link_bytes_s_per_direction: bytes/s to the host.
+        tdp_w: board or socket limit, watts.
+        l2_bytes: last-level cache on chip.
+        year: year of release.
+        source: where the row comes from.
+        derived_fields: catalogue columns that were computed.
+        recalled_fields: catalogue columns from memory; ``all`` means the whole row.
+    """
+
+    name: str
+    vendor: str
+    kind: str
+    peak_ops_s: Mapping[str, float]
+    memory_bytes: int | None
+    memory_bandwidth_bytes_s: float
+    link_bytes_s_per_direction: float | None = None
+    link_topology: str = ""
+    link_devices: int = 1
+    host_link_bytes_s_per_direction: float | None = None
+    tdp_w: float | None = None
+    l2_bytes: int | None = None
+    year: int
+    source: Source
+    derived_fields: tuple[str, ...] = ()
+    recalled_fields: tuple[str, ...] = ()
+
+    def origin(self, field: str) -> Origin:
+        """Say how a field is known; a type such as ``bf16`` stands for its peak.
+
+        >>> device("H100-SXM").origin("bf16"), device("H100-SXM").origin("fp64")
+        ('sourced', 'recalled')
+        """
+        known = [*_DTYPES, *self.__dataclass_fields__]
+        if field not in known:
+            raise SpecificationError(unknown("device field", field, known))
+        column = _COLUMNS.get(field, field)
+        if column in self.recalled_fields or "all" in self.recalled_fields:
+            return "recalled"
+        if column in self.derived_fields or field == "link_devices":
+            return "derived"
+        return "derived" if self.source.flag == "derived" else "sourced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatmulFraction:
+    """Share of the dense peak that the best large matmul reaches.
+
+    Attributes:
+        value: 0 to 1.
+        label: ``measured``, or ``assumed`` where nobody measured the device and type.
+        source: where it comes from.
+    """
+
+    value: float
+    label: Label
+    source: Source
+
+
+@cache
+def _catalogue() -> Mapping[str, Device]:
+    links = catalogue_toml(_ROOM, "assumptions.toml")["link_devices"]
+    table = {}
+    for row in catalogue_rows(_ROOM, "devices.csv"):
+        link = row["link_bytes_s_per_direction"]
+        table[row["name"]] = Device(
+            name=row["name"],
+            vendor=row["vendor"],
+            kind=row["kind"],
+            peak_ops_s=MappingProxyType({t: float(row[t]) for t in _DTYPES if row[t]}),
+            memory_bytes=int(float(row["memory_bytes"])) if row["memory_bytes"] else None,
+            memory_bandwidth_bytes_s=float(row["memory_bandwidth_bytes_s"]),
+            link_bytes_s_per_direction=float(link) if link else None,
+            link_topology=row["link_topology"],
+            link_devices=links.get(row["link_topology"], 1) if link else 1,
+            host_link_bytes_s_per_direction=_optional(row["host_link_bytes_s_per_direction"]),
+            tdp_w=_optional(row["tdp_w"]),
+            l2_bytes=int(float(row["l2_llc_bytes"])) if row["l2_llc_bytes"] else None,
+            year=int(row["year"]),
+            source=Source(source=row["source"], date=row["source_date"], flag=row["flag"]),
+            derived_fields=_names(row["derived_fields"]),
+            recalled_fields=_names(row["recalled_fields"]),
+        )
+    return MappingProxyType(table)
+
+
+def _optional(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in re.split(r";\s*", text) if name)
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+@cache
+def _by_key() -> Mapping[str, str]:
+    aliases = catalogue_toml(_ROOM, "assumptions.toml")["aliases"]
+    return {**aliases, **{_key(name): name for name in _catalogue()}}
+
+
+def devices() -> list[Device]:
+    """Return every device of the catalogue, in its order.
+
+    >>> [d.name for d in devices() if d.vendor == "Intel" and d.kind == "accelerator"]
+    ['Gaudi-2', 'Gaudi-3']
+    """
+    return list(_catalogue().values())
+
+
+def device(name: str) -> Device:
+    """Return a device by name; case does not matter, ``-`` equals ``_``, short names work.
+
+    >>> device("h200_sxm").memory_bytes
+    141000000000
+    >>> device("a100_sxm").name
+    'A100-80GB-SXM'
+
+    Raises:
+        SpecificationError: no such device; the message names the nearest one.
+    """
+    found = _by_key().get(_key(name))
+    if found is None:
+        raise SpecificationError(unknown("device", name, _catalogue()))
+    return _catalogue()[found]
+
+
+@cache
+def _measured() -> Mapping[tuple[str, str], MatmulFraction]:
+    return {
+        (row["devices_csv_name"], row["type"]): MatmulFraction(
+            value=float(row["fraction"]),
+            label="measured",
+            source=Source(source=row["source"], date=row["source_date"], flag=row["flag"]),
+        )
+        for row in catalogue_rows(_ROOM, "measured_matmul.csv")
+    }
+
+
+def matmul_fraction(device: Device, dtype: str) -> MatmulFraction:
+    """Return the best measured share of peak of a matmul, or the assumed default.
+
+    A best case over many shapes in one framework: an upper mark, not a mean.
+
+    >>> matmul_fraction(device("H100-SXM"), "bf16").value
+    0.8033
+    >>> matmul_fraction(device("T4"), "fp16").label
+    'assumed'
+
+    Raises:
+        SpecificationError: the device has no peak of this type.
+    """
+    if dtype not in device.peak_ops_s:
+        raise SpecificationError(
+            unknown(f"number type of {device.name}", dtype, sorted(device.peak_ops_s))
+        )
+    found = _measured().get((device.name, dtype))
+    if found is not None:
+        return found
+    row = catalogue_toml(_ROOM, "assumptions.toml")["matmul_fraction"]
+    source = Source(source=row["source"], date=row["date"], flag=row["flag"])
+    return MatmulFraction(value=row["value"], label="assumed", source=source)

@@ -1,0 +1,166 @@
+"""Prices of rented accelerators: dated list prices of clouds, and the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from archwright.errors import SpecificationError, unknown
+from archwright.hardware.devices import device as _device
+from archwright.hardware.tables import Row, catalogue_rows, read_rows
+from archwright.provenance import Source
+
+__all__ = ["Price", "cheapest", "load_prices", "prices"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """An on-demand price of one accelerator for one hour.
+
+    Attributes:
+        device: name in the device catalogue.
+        usd_per_hour: dollars an accelerator-hour, before tax, discount, storage and network.
+        count_in_instance: accelerators in the instance that the price was divided by.
+        cloud: name of the cloud; ``own`` for a user's file.
+        region: region as the cloud names it; may be empty.
+        instance: the cloud's name of the instance.
+        available: accelerators that can be had; None means no limit is known.
+        date: ISO day of the price list; empty where the list carries none.
+        source: where the price comes from.
+    """
+
+    device: str
+    usd_per_hour: float
+    count_in_instance: int = 1
+    cloud: str = "own"
+    region: str = ""
+    instance: str = ""
+    available: int | None = None
+    date: str = ""
+    source: Source
+
+
+@cache
+def _catalogue() -> tuple[Price, ...]:
+    table = []
+    for row in catalogue_rows("archwright.hardware", "prices.csv"):
+        if not (row["device"] and row["usd_per_hour"] and row["count"]):
+            continue
+        count = float(row["count"])
+        if row["flag"] == "recalled" or count < 1:
+            continue
+        source = Source(
+            source=f"{row['source']}@{row['commit'][:12]}",
+            date=row["catalogue_date"],
+            flag=row["flag"],
+        )
+        table.append(
+            Price(
+                device=row["device"],
+                usd_per_hour=float(row["usd_per_hour"]) / count,
+                count_in_instance=round(count),
+                cloud=row["cloud"],
+                region=row["region"],
+                instance=row["instance"],
+                date=row["catalogue_date"],
+                source=source,
+            )
+        )
+    return tuple(table)
+
+
+def prices(
+    device: str | None = None, *, cloud: str | None = None, region: str | None = None
+) -> list[Price]:
+    """Return list prices of whole accelerators, narrowed by device, cloud and region.
+
+    Recalled rows, slices of an accelerator and rows without price, count or device are left
+    out. The prices are dated samples, not quotes.
+
+    >>> p = prices("a100_sxm", cloud="aws")[0]
+    >>> round(p.usd_per_hour, 4), p.count_in_instance, p.date
+    (3.4309, 8, '2026-07-20')
+
+    Raises:
+        SpecificationError: an unknown device or cloud, or a region that the cloud lacks.
+    """
+    found: Iterable[Price] = _catalogue()
+    if cloud is not None:
+        _known("cloud", cloud, sorted({p.cloud for p in found}))
+        found = [p for p in found if p.cloud == cloud]
+    if region is not None:
+        _known("region", region, sorted({p.region for p in found}))
+        found = [p for p in found if p.region == region]
+    if device is not None:
+        name = _device(device).name
+        found = [p for p in found if p.device == name]
+    return list(found)
+
+
+def _known(kind: str, value: str, choices: list[str]) -> None:
+    if value not in choices:
+        raise SpecificationError(unknown(kind, value, choices))
+
+
+def cheapest(device: str, *, cloud: str | None = None, region: str | None = None) -> Price | None:
+    """Return the lowest on-demand price of an accelerator-hour, None where none is listed.
+
+    >>> cheapest("H100-SXM", cloud="aws").instance
+    'p5.48xlarge'
+    >>> cheapest("Gaudi-3") is None
+    True
+    """
+    found = prices(device, cloud=cloud, region=region)
+    key = lambda p: (p.usd_per_hour, p.cloud, p.region, p.instance)  # noqa: E731
+    return min(found, key=key, default=None)
+
+
+def load_prices(path: str | Path) -> list[Price]:
+    """Read a user's prices from a CSV.
+
+    Columns: ``device``, ``usd_per_hour`` of one accelerator-hour, and optionally ``count``
+    (how many can be had; empty means no limit) and ``region``.
+
+    Raises:
+        TraceError: naming file, line, column, value and what was expected.
+    """
+    path = Path(path)
+    rows = read_rows(path, ["device", "usd_per_hour"], ["count", "region"])
+    table = []
+    seen: dict[tuple[str, str], int] = {}
+    for row in rows:
+        name = _device_of(row)
+        region = row.values.get("region", "")
+        first = seen.setdefault((name, region), row.line)
+        if first != row.line:
+            raise row.error("device", f"one price a device and region (line {first} has it)")
+        price = row.number("usd_per_hour", low=0.0)
+        source = Source(source=f"{path.name}:{row.line}", flag="sourced")
+        table.append(
+            Price(
+                device=name,
+                usd_per_hour=price,
+                region=region,
+                available=_available(row),
+                source=source,
+            )
+        )
+    return table
+
+
+def _device_of(row: Row) -> str:
+    try:
+        return _device(row.text("device")).name
+    except SpecificationError as error:
+        raise row.error("device", f"a device of the catalogue: {error}") from None
+
+
+def _available(row: Row) -> int | None:
+    if not row.values.get("count"):
+        return None
+    value = row.number("count", low=0)
+    if value != int(value):
+        raise row.error("count", "a whole number, or empty for no limit")
+    return int(value)
