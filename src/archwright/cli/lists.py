@@ -71,7 +71,8 @@ def _describe(target: Any, options: argparse.Namespace) -> None:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from archwright.hardware import cheapest, device, devices
+    from archwright.hardware import cheapest, device
+    from archwright.hardware.devices import devices
 
     if options.name is not None:
         one = device(options.name)
@@ -96,7 +97,8 @@ def _devices(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from archwright.llm import score, transformer, transformers
+    from archwright.llm import score, transformer
+    from archwright.llm.transformers import transformers
 
     chosen = transformers() if options.name is None else [transformer(options.name)]
     rows = []

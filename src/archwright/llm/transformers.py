@@ -20,6 +20,12 @@ __all__ = ["Transformer", "transformer", "transformers"]
 
 _MLA = re.compile(r"MLA \(q_lora (\d+), kv_lora (\d+), nope (\d+), rope (\d+), v (\d+)\)")
 
+_COUNTS = (
+    *("layers", "hidden", "heads", "kv_heads", "head_dim", "intermediate", "vocab"),
+    *("experts", "experts_per_token", "shared_experts", "moe_intermediate"),
+    *("dense_layers_first", "sliding_window", "sliding_layers", "max_position"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer:
@@ -185,14 +191,7 @@ class Transformer:
 
 
 def _from_row(row: Mapping[str, str]) -> Transformer:
-    counts: dict[str, Any] = {
-        column: int(row[column] or 0)
-        for column in (
-            "layers hidden heads kv_heads head_dim intermediate vocab experts experts_per_token "
-            "shared_experts moe_intermediate dense_layers_first sliding_window sliding_layers "
-            "max_position"
-        ).split()
-    }
+    counts: dict[str, Any] = {column: int(row[column] or 0) for column in _COUNTS}
     ranks = _MLA.match(row["attention"])
     return Transformer(
         name=row["model"],

@@ -8,7 +8,6 @@ and tensor-parallel width to rent.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
-from archwright.hardware import Device, cheapest, device, devices, load_prices
-from archwright.llm import own_scores, quality, transformer, transformers
-from archwright.llm.roofline import assumptions as roofline_assumptions
+from archwright.formats import kv_format, weight_format
+from archwright.hardware import cheapest, device, load_prices
+from archwright.llm import own_scores, transformer
+from archwright.llm.quality import Quality, quality
 from archwright.search import Choice, Fidelity, Measurements, Metric, Ordinal, Parameter
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
@@ -428,8 +428,6 @@ class FleetEnvironment:
                     raise SpecificationError(f"vary.devices: {unknown('device', part, ['all', *names])}")
         for value in _options(self.space, "model"):
             transformer(value)
-        from archwright.formats import kv_format, weight_format
-
         for value in _options(self.space, "weights"):
             weight_format(value)
         for value in _options(self.space, "kv"):

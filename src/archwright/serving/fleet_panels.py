@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from archwright.errors import InfeasibleError
+from archwright.llm import roofline
 from archwright.search.panels import Bars, Facts, Panel, Table
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
             if np.isfinite(kept.value)
             else f"unknown: {kept.reason}",
             kept.label,
-            "; ".join(kept.sources[:3]),
+            "; ".join(str(source) for source in kept.sources[:2]),
         ),
         (
             "power",
@@ -102,9 +103,10 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
         weak = [f for f in ("tdp_w", "memory_bandwidth_bytes_s") if one.origin(f) != "sourced"]
         note = f"; {', '.join(weak)} {one.origin(weak[0])}" if weak else ""
         rows.append((f"peaks of {one.name}", "data sheet", "table", f"{one.source}{note}"))
-    from archwright.llm.roofline import assumptions as roofline
-
-    rows += [(a.name, a.text, "assumed", a.why) for a in roofline()]
+    rows += [
+        (f"roofline: {name.replace('_', ' ')}", f"{value:g}", source.flag, source.source)
+        for name, (value, source) in roofline.assumptions().items()
+    ]
     return rows
 
 

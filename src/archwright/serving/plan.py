@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
-from archwright.solve.allocation import NoAllocationError, Problem, allocate, unserved
+from archwright.solve.allocation import Problem, allocate, unserved
 
 __all__ = ["CountLimit", "FleetPlan", "GpuProfile", "plan_fleet"]
 
@@ -148,7 +148,7 @@ def plan_fleet(
     _refuse_unservable(load, buckets, arrival)
     try:
         found = allocate(problem)
-    except NoAllocationError:
+    except InfeasibleError:
         raise InfeasibleError(_shortage(problem, buckets, arrival, survive_loss)) from None
     assignment = np.zeros((*shares.shape, len(names)))
     assignment[tuple(buckets.T)] = found.share

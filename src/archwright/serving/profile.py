@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,12 +127,12 @@ def profile(
         limits: what must hold.
     """
     shape = workload.shares.shape
-    options = {"tensor_parallel": kind.tensor_parallel, "weight_format": weights, "kv_format": kv}
-    refusal, short = _refusal(model, kind, weights, kv)
-    context = workload.mean_input + workload.mean_output
-    tokens = 0.0 if refusal else float(roofline.kv_capacity_tokens(model, kind.device, **options))
-    if not refusal and tokens <= 0:
-        refusal = "no memory is left for the KV cache"
+    options: dict[str, Any] = {
+        "tensor_parallel": kind.tensor_parallel,
+        "weight_format": weights,
+        "kv_format": kv,
+    }
+    refusal, short = _refusal(model, kind, weights)
     if refusal:
         never = np.full(shape, np.inf)
         return Profile(
@@ -144,24 +145,27 @@ def profile(
             refusal=refusal,
             memory_short=short,
         )
-    slots = np.minimum(float(max_batch), np.floor(tokens / np.maximum(context, 1.0)))
+    context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
+    tokens = roofline.kv_capacity_tokens(model, kind.device, context_tokens=context, **options)
+    slots = np.minimum(float(max_batch), np.floor(tokens / context))
     point = _Point(model, kind, workload, slots, options)
     idle = np.zeros(shape)
     least_ttft, least_tpot = point.ttft(idle), point.tpot(idle)
     low, high = np.zeros(shape), UTILIZATION * slots
     for _ in range(3):
         grid = low + (high - low) * np.linspace(0, 1, _GRID).reshape(-1, 1, 1)
-        good = point.holds(grid, limits)
+        good = point.broken(grid, limits) == 0
         last = np.where(good.all(axis=0), _GRID - 1, good.argmin(axis=0) - 1)
         last = np.maximum(last, 0)[None]
         low = np.take_along_axis(grid, last, 0)[0]
         high = np.take_along_axis(grid, np.minimum(last + 1, _GRID - 1), 0)[0]
-    usable = (slots >= 1) & point.holds(low, limits)
+    usable = (slots >= 1) & (point.broken(low, limits) == 0)
     rate = np.where(usable, point.rate(low), 0.0)
+    above = np.maximum(high, low * (1 + 1e-3))
     return Profile(
         type=kind,
         max_rate=rate,
-        binding=np.where(rate > 0, point.binding(high, limits), 0).astype(np.int8),
+        binding=np.where(rate > 0, point.broken(above, limits), 0).astype(np.int8),
         slots=slots,
         least_ttft_s=np.where(slots >= 1, least_ttft, np.inf),
         least_tpot_s=np.where(slots >= 1, least_tpot, np.inf),
@@ -169,19 +173,22 @@ def profile(
     )
 
 
-def _refusal(model: Transformer, kind: InstanceType, weights: str, kv: str) -> tuple[str, float]:
+def _refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple[str, float]:
     """Say why a type cannot run a model, and how much memory it lacks, relative."""
     width = kind.tensor_parallel
-    if model.heads % width:
-        return f"{model.heads} heads do not split over {width} accelerators", float("nan")
-    unsupported = roofline.supports(kind.device, weights, kv)
-    if unsupported:
-        return unsupported, float("nan")
-    need, have = roofline.memory_need_bytes(model, kind.device, width, weights)
-    if need >= have:
-        text = f"weights need {need / 1e9:.0f} of {have / 1e9:.0f} GB"
-        return text, need / have - 1
-    return "", float("nan")
+    unable = roofline.supports(kind.device, weights) or roofline.shards(model, kind.device, width)
+    if unable is None and kind.device.memory_bytes is None:
+        unable = f"the memory of {kind.device.name} is not known"
+    if unable is not None:
+        return unable, float("nan")
+    free = roofline.free_kv_bytes(
+        model, kind.device, tensor_parallel=width, weight_format=weights
+    )
+    if free > 0:
+        return "", float("nan")
+    have = float(kind.device.memory_bytes or 0)
+    need = have - free  # weights, reserve, and what the driver keeps
+    return f"weights need {need / 1e9:.0f} of {have / 1e9:.0f} GB an accelerator", need / have - 1
 
 
 class _Point:
@@ -193,7 +200,7 @@ class _Point:
         kind: InstanceType,
         workload: Workload,
         slots: Floats,
-        options: dict[str, object],
+        options: dict[str, Any],
     ) -> None:
         self._model, self._device, self._options = model, kind.device, options
         self.slots = np.maximum(slots, 1.0)
@@ -224,40 +231,30 @@ class _Point:
             )
         )
 
-    def rate(self, n: Floats) -> Floats:
-        """Requests/s at n decoding sequences."""
-        return n / (self.output * self.step(n) + n * self.prefill)
-
     def tpot(self, n: Floats) -> Floats:
         """Mean seconds per output token, prefills in between included."""
         return self.step(n) + n * self.prefill / self.output
 
-    def busy(self, n: Floats) -> Floats:
-        """Share of busy slots: those that decode, and those being prefilled."""
-        return (n + self.rate(n) * self.prefill) / self.slots
+    def rate(self, n: Floats) -> Floats:
+        """Requests/s at n decoding sequences."""
+        return n / (self.output * self.tpot(n))
 
-    def ttft(self, n: Floats) -> Floats:
+    def ttft(self, n: Floats, tpot: Floats | None = None) -> Floats:
         """P99 wait, prefill of the upper edge, first decode step."""
-        service = self.prefill + self.output * self.tpot(n)
-        wait = p99_wait_s(self.slots, service, self.rate(n), self._cv2)
+        tpot = self.tpot(n) if tpot is None else tpot
+        service = self.prefill + self.output * tpot
+        wait = p99_wait_s(self.slots, service, n / (self.output * tpot), self._cv2)
         return np.asarray(wait + self._edge_prefill + self.step(n, self._edge))
 
-    def holds(self, n: Floats, limits: Limits) -> npt.NDArray[np.bool_]:
-        """Say where all limits hold."""
-        good = self.busy(n) <= UTILIZATION
+    def broken(self, n: Floats, limits: Limits) -> npt.NDArray[np.int8]:
+        """Return the code of the limit that is broken at n, 0 where all hold."""
+        tpot = self.tpot(n)
+        busy = (n + n / (self.output * tpot) * self.prefill) / self.slots
+        code = np.where(busy > UTILIZATION, _BINDING.index("utilization"), 0).astype(np.int8)
         if limits.ttft_p99_s is not None:
-            good &= self.ttft(n) <= limits.ttft_p99_s
+            code[self.ttft(n, tpot) > limits.ttft_p99_s] = _BINDING.index("TTFT")
         if limits.tpot_mean_s is not None:
-            good &= self.tpot(n) <= limits.tpot_mean_s
-        return good
-
-    def binding(self, n: Floats, limits: Limits) -> npt.NDArray[np.int8]:
-        """Return the code of what is broken at n, or utilization where nothing else is."""
-        code = np.full(n.shape, _BINDING.index("utilization"), dtype=np.int8)
-        if limits.tpot_mean_s is not None:
-            code[self.tpot(n) > limits.tpot_mean_s] = _BINDING.index("TPOT")
-        if limits.ttft_p99_s is not None:
-            code[self.ttft(n) > limits.ttft_p99_s] = _BINDING.index("TTFT")
+            code[tpot > limits.tpot_mean_s] = _BINDING.index("TPOT")
         return code
 
 

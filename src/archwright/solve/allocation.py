@@ -40,6 +40,9 @@ EXACT = 1e-9
 MOST_TIES = 50_000
 """Vectors of equal cost and count that are listed when slices are packed."""
 
+MOST_DIGITS = 1e5
+"""Orders of counts that one objective tells apart."""
+
 PACKING_WORK = 100_000
 """Branch-and-bound nodes times columns spent on the headroom of one packing of slices."""
 
@@ -105,10 +108,10 @@ def allocate(problem: Problem) -> Allocation:
         theta, share, _ = search.loading.fit(counts)
         return Allocation(counts=counts, share=share, relative_load=1 / theta)
     found = _best_packing(problem, search)
-    if found is None:  # they pack on no counts that cheap or that few
-        whole = _Counts(problem, bounds=search.bounds)
-        whole.hold_cheapest()
-        found = _best_packing(problem, whole)
+    if found is None:  # they pack on no counts that cheap and that few
+        search = _Counts(problem, bounds=search.bounds)
+        search.hold_cheapest()
+        found = _best_packing(problem, search)
     assert found is not None
     return found
 
@@ -172,9 +175,7 @@ class _Loading:
         if theta > 0:
             share /= share.sum(axis=1, keepdims=True)
         u = np.maximum(-np.array(self._solver.getSolution().row_dual)[items:], 0.0)
-        with np.errstate(invalid="ignore"):  # 0 · inf
-            need = np.nan_to_num(u * self._load, nan=np.inf, posinf=np.inf).min(axis=1).sum()
-        return theta, share, u / need
+        return theta, share, u / _need(u, self._load)
 
 
 class _Counts:
@@ -185,42 +186,282 @@ class _Counts:
 
     def __init__(self, problem: Problem, *, bounds: Sequence[Floats] = ()) -> None:
         self.problem = problem
-        self.bounds: list[Floats] = []
         self.loading = _Loading(problem.load)
-        self.cost = self.count = 0.0
-        self.known = np.zeros(0, dtype=np.int64)
+        self.bounds: list[Floats] = []
+        self.known: Ints = np.zeros(0, dtype=np.int64)
         self._solver = _highs()
         types = problem.load.shape[1]
         self._types = np.arange(types)
-        # as many as carry everything alone, with one to lose: more never helps
+        # as many as carry everything they may, and one to lose: more never helps
         finite = np.where(np.isinf(problem.load), 0.0, problem.load)
-        enough = np.ceil(finite.sum(axis=0)) + 1
-        top = np.maximum(np.minimum(problem.most, enough), problem.least)
-        _add_columns(self._solver, problem.least, top, cost=problem.cost, whole=True)
+        top = np.minimum(problem.most, np.ceil(finite.sum(axis=0)) + 1)
+        self._top = np.maximum(top, problem.least)
+        _add_columns(self._solver, problem.least, self._top, whole=True)
         _add_columns(self._solver, np.ones(1), np.ones(1))  # θ
         if problem.survive_loss:
             _add_columns(self._solver, np.zeros(types), np.ones(types), whole=True)
             for g in range(types):
-                present = [g, types + 1 + g]
-                _add_row(self._solver, -math.inf, 0.0, present, [1.0, -max(top[g], 1.0)])
+                present = np.array([1.0, -max(self._top[g], 1.0)])
+                _add_row(self._solver, -math.inf, 0.0, [g, types + 1 + g], present)
         if problem.slices is not None:
             first = self._solver.getNumCol()
             numbers = _add_shares(self._solver, problem.load, problem.slices, whole=True)
-            _cover_loads(self._solver, problem, numbers, first=first)
             for b in range(len(problem.load)):
                 columns = first + np.flatnonzero(numbers[:, 0] == b)
                 _add_row(self._solver, problem.slices, problem.slices, columns)
+            _cover_loads(self._solver, problem, numbers, first=first)
         for row, limit in problem.limits:
-            self._row(-math.inf, limit, row)
-        for bound in bounds:
-            self._bound(bound)
-        if (top < problem.least).any() or not problem.survive_loss:
-            pass
+            _add_row(self._solver, -math.inf, limit, self._types, row)
+        for w in bounds or [problem.cost / _need(problem.cost, problem.load)]:
+            self._bound(w)
 
-    def _row(self, low: float, high: float, values: Floats) -> None:
-        _add_row(self._solver, low, high, self._types, values)
+    def hold_cheapest(self) -> None:
+        """Find the least cost, and the fewest units at that cost, and hold the search to both."""
+        cheapest = self._best(self.problem.cost)
+        if cheapest is None:
+            raise InfeasibleError("no number of units that is allowed carries the items")
+        price = self.problem.cost / (self.problem.cost @ cheapest)
+        _add_row(self._solver, -math.inf, 1 + EXACT, self._types, price)
+        fewest = self._best(np.ones(len(price)))
+        self.known = cheapest if fewest is None else fewest
+        _add_row(self._solver, *[float(self.known.sum())] * 2, self._types)
+
+    def roomiest(self) -> Ints:
+        """Return the counts of the greatest θ; among equals, more of the earlier type."""
+        types = len(self._types)
+        self._bound(self.loading.fit(self.known)[2])
+        self._solver.changeColBounds(types, 1.0, math.inf)
+        found = self._best(np.append(np.zeros(types), -1.0))
+        counts = self.known if found is None else found
+        theta = self.loading.fit(counts)[0]
+        self._solver.changeColBounds(types, *[theta * (1 - EXACT)] * 2)
+        most = np.minimum(self._top, counts.sum())
+        start = 0
+        while start < types:  # as many types at once as whole numbers of one objective can order
+            stop, digits = start + 1, 1.0
+            while stop < types and digits * (most[stop] + 1) <= MOST_DIGITS:
+                digits *= most[stop] + 1
+                stop += 1
+            weights = np.zeros(types + 1)
+            weights[start:stop] = -np.append(np.cumprod(most[start + 1 : stop][::-1] + 1)[::-1], 1)
+            found = self._best(weights)
+            counts = counts if found is None else found
+            for g in range(start, stop):
+                self._solver.changeColBounds(g, *[float(counts[g])] * 2)
+            start = stop
+        return counts
+
+    def _best(self, weights: Floats) -> Ints | None:
+        """Return the counts that minimize a weighting of y (and θ), or None."""
+        n = self._solver.getNumCol()
+        cost = np.append(weights, np.zeros(n - len(weights)))
+        self._solver.changeColsCost(n, np.arange(n, dtype=np.int32), cost)
+        before: tuple[Any, float] | None = None
+        while (solution := _solve(self._solver)) is not None:
+            counts = np.rint(solution[self._types]).astype(np.int64)
+            now = (counts.tolist(), float(solution[len(counts)]))
+            if self._agrees(counts, now[1]) or now == before:  # the solver's last digit
+                return counts
+            before = now
+        return None
+
+    def _agrees(self, counts: Ints, theta: float) -> bool:
+        """Check an answer of the programme; add the bounds that refute it."""
+        fits, _, w = self.loading.fit(counts)
+        agrees = fits >= theta * (1 - 2 * EXACT)
+        if not agrees:
+            self._bound(w)
+        for lost in np.flatnonzero(counts) if self.problem.survive_loss else ():
+            fits, _, w = self.loading.fit(counts - (self._types == lost))
+            if fits < 1 - 2 * EXACT:
+                agrees = False
+                columns = [*self._types, len(counts) + 1 + lost]
+                _add_row(self._solver, 1.0, math.inf, columns, np.append(w, -w[lost]))
+        return agrees
+
+    def survives(self, counts: Ints) -> bool:
+        """Tell whether divisible items are carried, after a loss too where that is asked."""
+        return self._agrees(counts, 1.0)
 
     def _bound(self, w: Floats) -> None:
         self.bounds.append(w)
-        theta = len(self._types)
-        _add_row(self._solver, 0.0, math.inf, [*self._types, theta], [*w, -1.0])
+        columns = [*self._types, len(self._types)]
+        _add_row(self._solver, 0.0, math.inf, columns, np.append(w, -1.0))
+
+
+def _best_packing(problem: Problem, search: _Counts) -> Allocation | None:
+    """Pack slices on the counts the search is held to; best bound first, None where none packs."""
+    ties = _ties(problem, search)
+    proven = ties is not None
+    if ties is None:
+        ties = search.roomiest()[None]
+    waiting = np.ones(len(ties), dtype=bool)
+    best: Allocation | None = None
+    while waiting.any():
+        bounds = np.where(waiting, 1 / (ties @ np.array(search.bounds).T).min(axis=1), np.inf)
+        at = int(np.argmin(bounds))
+        counts = ties[at]
+        if best is not None and bounds[at] > best.relative_load * (1 + EXACT):
+            break
+        waiting[at] = False
+        if best is not None and bounds[at] >= best.relative_load * (1 - EXACT):
+            if tuple(counts) <= tuple(best.counts):  # at best a draw, and later in the order
+                continue
+        if not search.survives(counts) or (packed := _pack(problem, counts)) is None:
+            continue
+        proven &= packed.proven
+        if best is None or packed.relative_load < best.relative_load * (1 - EXACT):
+            best = packed
+        elif packed.relative_load <= best.relative_load * (1 + EXACT):
+            best = max(best, packed, key=lambda found: tuple(found.counts))
+    return None if best is None else replace(best, proven=proven)
+
+
+def _ties(problem: Problem, search: _Counts) -> Ints | None:
+    """List the counts of the cost and number held; None beyond :data:`MOST_TIES`."""
+    prices, units = problem.cost, int(search.known.sum())
+    money = float(prices @ search.known)
+    slack = EXACT * money
+    bounds = np.array(search.bounds)
+    found: Ints = np.zeros((1, 0), dtype=np.int64)
+    for g in range(len(prices)):
+        left = units - found.sum(axis=1)
+        top = np.minimum(problem.most[g], left)
+        ways = np.maximum(top - problem.least[g] + 1, 0).astype(np.int64)
+        if ways.sum() > 10 * MOST_TIES:
+            return None
+        first = np.repeat(np.cumsum(ways) - ways, ways)
+        counts = np.arange(ways.sum()) - first + int(problem.least[g])
+        found = np.column_stack([np.repeat(found, ways, axis=0), counts])
+        left = units - found.sum(axis=1)
+        paid = found @ prices[: g + 1]
+        later = prices[g + 1 :]
+        low, high = later.min(initial=np.inf), later.max(initial=0.0)
+        keep = paid + np.where(left > 0, left * low, 0.0) <= money + slack
+        keep &= paid + left * high >= money - slack
+        reach = found @ bounds[:, : g + 1].T
+        reach += left[:, None] * bounds[:, g + 1 :].max(axis=1, initial=0.0)
+        found = found[keep & (reach >= 1 - 2 * EXACT).all(axis=1)]
+        if len(found) > MOST_TIES:
+            return None
+    for row, limit in problem.limits:
+        found = found[found @ row <= limit * (1 + EXACT)]
+    return found
+
+
+def _pack(problem: Problem, counts: Ints) -> Allocation | None:
+    """Give whole slices to types so that the largest relative load is least; None if none fits."""
+    assert problem.slices is not None
+    usable = replace(problem, load=np.where(counts > 0, problem.load, np.inf))
+    if np.isinf(usable.load).all(axis=1).any():
+        return None
+    solver = _highs()
+    _add_columns(solver, np.zeros(1), np.full(1, 1 + EXACT), cost=np.ones(1))
+    numbers = _add_shares(solver, usable.load, problem.slices, whole=True)
+    for b in range(len(problem.load)):
+        columns = 1 + np.flatnonzero(numbers[:, 0] == b)
+        _add_row(solver, problem.slices, problem.slices, columns)
+    for g in np.flatnonzero(counts):
+        columns = np.flatnonzero(numbers[:, 1] == g)
+        values = problem.load[numbers[columns, 0], g] / (problem.slices * counts[g])
+        _add_row(solver, -math.inf, 0.0, [*(columns + 1), 0], np.append(values, -1.0))
+    solver.setOptionValue("mip_max_nodes", max(100, PACKING_WORK // len(numbers)))
+    solution, proven = _solve(solver), _optimal(solver)
+    if solution is None and not proven:  # undecided: whether anything fits at all
+        solver.setOptionValue("mip_max_nodes", 2**31 - 1)
+        solver.changeColCost(0, 0.0)
+        solution = _solve(solver)
+    if solution is None:
+        return None
+    share = np.zeros(problem.load.shape)
+    share[tuple(numbers.T)] = np.rint(solution[1:]) / problem.slices
+    used = np.where(share > 0, share * usable.load, 0.0).sum(axis=0)[counts > 0]
+    relative = float((used / counts[counts > 0]).max())
+    return Allocation(counts=counts, share=share, relative_load=relative, proven=proven)
+
+
+def _nothing_to_carry(problem: Problem) -> Allocation:
+    counts = problem.least.astype(np.int64)
+    if any(row @ counts > limit for row, limit in problem.limits):
+        raise InfeasibleError("the units required already break a limit")
+    return Allocation(counts=counts, share=np.zeros(problem.load.shape), relative_load=0.0)
+
+
+def _need(u: Floats, load: Floats) -> float:
+    """Return N(u) = Σ_items min_g u_g load_g, what all counts that carry the load must cover."""
+    weighted = np.full_like(load, np.inf)
+    np.multiply(load, u, out=weighted, where=np.isfinite(load))
+    return float(weighted.min(axis=1).sum())
+
+
+def _add_shares(
+    solver: Any, load: Floats, top: float, *, whole: bool = False
+) -> npt.NDArray[np.intp]:
+    """Add a column for each pair (item, type) that is allowed; return the pairs, shape (n, 2)."""
+    pairs = np.argwhere(np.isfinite(load))
+    _add_columns(solver, np.zeros(len(pairs)), np.full(len(pairs), float(top)), whole=whole)
+    return pairs
+
+
+def _cover_loads(
+    solver: Any, problem: Problem, shares: npt.NDArray[np.intp], *, first: int
+) -> None:
+    """Hold the load of each type to its count; shares are columns from ``first``, counts from 0."""
+    for g in range(problem.load.shape[1]):
+        columns = np.flatnonzero(shares[:, 1] == g)
+        values = problem.load[shares[columns, 0], g] / (problem.slices or 1)
+        _add_row(solver, -math.inf, 0.0, [*(columns + first), g], np.append(values, -1.0))
+
+
+def _highs() -> Any:
+    import highspy
+
+    solver = highspy.Highs()
+    for name, setting in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("random_seed", 0),
+        ("mip_rel_gap", 0.0),
+        ("mip_abs_gap", 0.0),
+        ("primal_feasibility_tolerance", EXACT),
+        ("dual_feasibility_tolerance", EXACT),
+        ("mip_feasibility_tolerance", EXACT),
+    ):
+        solver.setOptionValue(name, setting)
+    return solver
+
+
+def _add_columns(
+    solver: Any, low: Floats, high: Floats, *, cost: Floats | None = None, whole: bool = False
+) -> None:
+    n, first = len(low), solver.getNumCol()
+    none: Ints = np.zeros(0, dtype=np.int32)
+    solver.addCols(n, np.zeros(n) if cost is None else cost, low, high, 0, none, none, np.zeros(0))
+    if whole:
+        columns = np.arange(first, first + n, dtype=np.int32)
+        solver.changeColsIntegrality(n, columns, np.ones(n, dtype=np.uint8))
+
+
+def _add_row(
+    solver: Any, low: float, high: float, columns: Any, values: Floats | None = None
+) -> None:
+    at = np.asarray(columns, dtype=np.int32)
+    solver.addRow(low, high, len(at), at, np.ones(len(at)) if values is None else values)
+
+
+def _optimal(solver: Any) -> bool:
+    import highspy
+
+    status = solver.getModelStatus()
+    return bool(
+        status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible)
+    )
+
+
+def _solve(solver: Any) -> Floats | None:
+    """Return the best values of the columns, or None where there are none."""
+    solver.run()
+    solution = solver.getSolution()
+    if not solution.value_valid or solver.getInfo().primal_solution_status != 2:
+        return None
+    return np.array(solution.col_value)
