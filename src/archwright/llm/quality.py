@@ -205,8 +205,8 @@ def quality(
     """
     found = _score(model, benchmark, variant, scores)
     if found is None:
-        where = "your scores" if _covers(scores, benchmark) else "the catalogue"
-        return _unknown(f"{where} have no {benchmark} score of {model} ({variant})")
+        where = "your file" if _covers(scores, benchmark) else "the catalogue"
+        return _unknown(f"{where} has no {benchmark} score of {model} ({variant})")
     effect = _recovery(weights, kv, model, benchmark, variant)
     if effect is None:
         measured = recovery(weights, "bf16", model, benchmark, variant=variant)

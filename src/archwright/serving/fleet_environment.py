@@ -31,7 +31,15 @@ from archwright.serving.profile import InstanceType, Limits, Profile, instance_t
 from archwright.serving.workload import Workload, workload
 from archwright.specification import from_mapping, option, to_mapping
 
-__all__ = ["FleetEnvironment", "FleetSpecification", "Plan", "Today", "fleet_environment"]
+__all__ = [
+    "FleetEnvironment",
+    "FleetSimulation",
+    "FleetSpecification",
+    "Plan",
+    "Today",
+    "fleet_environment",
+    "simulate_fleet",
+]
 
 _MODELS = (
     "Llama-3.1-8B", "Qwen2.5-7B", "Qwen2.5-14B", "Qwen2.5-32B", "Gemma-3-27B", "Llama-3.3-70B",
@@ -478,6 +486,45 @@ class _FleetFactory:
 
 fleet_environment = _FleetFactory()
 """Makes :class:`FleetEnvironment` from keyword options; the registered ``serving/fleet``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetSimulation(FleetSpecification):
+    """One design beside what stands fixed, for ``archwright simulate serving/fleet``."""
+
+    model: str = option("Llama-3.1-8B", doc="the model served")
+    weights: str = option("bf16", doc="weight format")
+    kv: str = option("bf16", doc="KV-cache format")
+    max_batch: int = option(256, low=1, doc="most sequences in the running batch")
+
+
+class _FleetSimulator:
+    """Plan the fleet of one design and print what it costs and achieves."""
+
+    specification = FleetSimulation
+
+    def __call__(self, specification: FleetSimulation, *, folder: Path) -> dict[str, Any]:
+        """Return the fleet in words and its metrics.
+
+        Raises:
+            InfeasibleError: nothing meets the limits; the message says which binds.
+        """
+        names = ("model", "weights", "kv", "max_batch")
+        design = {name: getattr(specification, name) for name in names} | {"devices": "all"}
+        vary: dict[str, Parameter] = {name: Choice([value]) for name, value in design.items()}
+        environment = FleetEnvironment(specification, vary=vary, folder=folder)
+        plan = environment.plan(design)
+        kept = environment.quality(design)
+        return {
+            "fleet": fleet_panels.fleet_words(plan),
+            **environment.measure(plan),
+            "quality": kept.value if np.isfinite(kept.value) else None,
+            "quality_unknown_because": kept.reason or None,
+        }
+
+
+simulate_fleet = _FleetSimulator()
+"""The registered simulator ``serving/fleet``."""
 
 
 def _parameters(vary: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -199,12 +199,14 @@ class Workload:
         matrix = np.array(shares, dtype=np.float64)
         if matrix.ndim != 2:
             raise SpecificationError(f"shares: shape {matrix.shape}, expected a matrix (I, J)")
-        edges_in = np.array(input_edges, dtype=np.float64)
-        edges_out = np.array(output_edges, dtype=np.float64)
+        edges_in = np.array(input_edges, dtype=np.float64).reshape(-1)
+        edges_out = np.array(output_edges, dtype=np.float64).reshape(-1)
+        shape = (edges_in.size, edges_out.size)
 
         def or_default(values: ArrayLike | None, default: Floats) -> Floats:
-            chosen = default if values is None else np.array(values, dtype=np.float64)
-            return np.broadcast_to(chosen, matrix.shape) if values is None else chosen
+            if values is None:
+                return np.broadcast_to(default, shape)
+            return np.array(values, dtype=np.float64)
 
         return cls(
             shares=matrix,

@@ -40,7 +40,7 @@ EXACT = 1e-9
 MOST_TIES = 50_000
 """Vectors of equal cost and count that are listed when slices are packed."""
 
-MOST_DIGITS = 1e5
+MOST_ORDERS = 1e5
 """Orders of counts that one objective tells apart."""
 
 PACKING_WORK = 100_000
@@ -101,18 +101,10 @@ def allocate(problem: Problem) -> Allocation:
     """
     if not len(problem.load):
         return _nothing_to_carry(problem)
-    search = _Counts(replace(problem, slices=None))
-    search.hold_cheapest()
-    if problem.slices is None:
-        counts = search.roomiest()
-        theta, share, _ = search.loading.fit(counts)
-        return Allocation(counts=counts, share=share, relative_load=1 / theta)
-    found = _best_packing(problem, search)
-    if found is None:  # they pack on no counts that cheap and that few
-        search = _Counts(problem, bounds=search.bounds)
-        search.hold_cheapest()
-        found = _best_packing(problem, search)
-    assert found is not None
+    found = _choose(problem, _Counts(replace(problem, slices=None)))
+    if found is None:  # no counts that cheap hold whole slices
+        found = _choose(problem, _Counts(problem))
+    assert found is not None  # the counts known are among those listed
     return found
 
 
@@ -179,16 +171,15 @@ class _Loading:
 
 
 class _Counts:
-    """The search over counts: an integer programme over y and θ under the bounds found so far.
+    """The search over counts: an integer programme over y, θ and shares, with the bounds on θ.
 
-    With slices in the problem, their numbers are columns of the programme as well.
+    Shares are divisible, or numbers of slices where the problem has slices.
     """
 
-    def __init__(self, problem: Problem, *, bounds: Sequence[Floats] = ()) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.loading = _Loading(problem.load)
         self.bounds: list[Floats] = []
-        self.known: Ints = np.zeros(0, dtype=np.int64)
         self._solver = _highs()
         types = problem.load.shape[1]
         self._types = np.arange(types)
@@ -203,53 +194,79 @@ class _Counts:
             for g in range(types):
                 present = np.array([1.0, -max(self._top[g], 1.0)])
                 _add_row(self._solver, -math.inf, 0.0, [g, types + 1 + g], present)
-        if problem.slices is not None:
-            first = self._solver.getNumCol()
-            numbers = _add_shares(self._solver, problem.load, problem.slices, whole=True)
-            for b in range(len(problem.load)):
-                columns = first + np.flatnonzero(numbers[:, 0] == b)
+        first = self._solver.getNumCol()
+        most = math.inf if problem.slices is None else problem.slices
+        shares = _add_shares(self._solver, problem.load, most, whole=problem.slices is not None)
+        for b in range(len(problem.load)):
+            columns = first + np.flatnonzero(shares[:, 0] == b)
+            if problem.slices is None:  # Σ shares = θ
+                values = np.append(np.ones(len(columns)), -1.0)
+                _add_row(self._solver, 0.0, 0.0, [*columns, types], values)
+            else:
                 _add_row(self._solver, problem.slices, problem.slices, columns)
-            _cover_loads(self._solver, problem, numbers, first=first)
+        _cover_loads(self._solver, problem, shares, first=first)
         for row, limit in problem.limits:
             _add_row(self._solver, -math.inf, limit, self._types, row)
-        for w in bounds or [problem.cost / _need(problem.cost, problem.load)]:
-            self._bound(w)
+        self._bound(problem.cost / _need(problem.cost, problem.load))
 
-    def hold_cheapest(self) -> None:
-        """Find the least cost, and the fewest units at that cost, and hold the search to both."""
-        cheapest = self._best(self.problem.cost)
-        if cheapest is None:
+    def cheapest(self) -> Ints:
+        """Return counts of the least cost, and hold the search to that cost."""
+        counts = self._best(self.problem.cost)
+        if counts is None:
             raise InfeasibleError("no number of units that is allowed carries the items")
-        price = self.problem.cost / (self.problem.cost @ cheapest)
+        price = self.problem.cost / (self.problem.cost @ counts)
         _add_row(self._solver, -math.inf, 1 + EXACT, self._types, price)
-        fewest = self._best(np.ones(len(price)))
-        self.known = cheapest if fewest is None else fewest
-        _add_row(self._solver, *[float(self.known.sum())] * 2, self._types)
+        for g in self._types:  # bounds near the optimum, to tell its equals apart
+            if counts[g]:
+                self._bound(self.loading.fit(counts - (self._types == g))[2])
+        return counts
 
-    def roomiest(self) -> Ints:
+    def fewest(self, known: Ints) -> Ints:
+        """Return counts of the fewest units, and hold the search to that number."""
+        counts = self._best(np.ones(len(known)))
+        counts = known if counts is None else counts
+        _add_row(self._solver, *[float(counts.sum())] * 2, self._types)
+        return counts
+
+    def roomiest(self, known: Ints) -> Ints:
         """Return the counts of the greatest θ; among equals, more of the earlier type."""
-        types = len(self._types)
-        self._bound(self.loading.fit(self.known)[2])
+        types = len(known)
+        self._bound(self.loading.fit(known)[2])
         self._solver.changeColBounds(types, 1.0, math.inf)
         found = self._best(np.append(np.zeros(types), -1.0))
-        counts = self.known if found is None else found
+        counts = known if found is None else found
         theta = self.loading.fit(counts)[0]
         self._solver.changeColBounds(types, *[theta * (1 - EXACT)] * 2)
         most = np.minimum(self._top, counts.sum())
         start = 0
         while start < types:  # as many types at once as whole numbers of one objective can order
-            stop, digits = start + 1, 1.0
-            while stop < types and digits * (most[stop] + 1) <= MOST_DIGITS:
-                digits *= most[stop] + 1
-                stop += 1
+            radix = np.cumprod(most[start:] + 1)
+            stop = start + max(1, int((radix <= MOST_ORDERS).sum()))
             weights = np.zeros(types + 1)
-            weights[start:stop] = -np.append(np.cumprod(most[start + 1 : stop][::-1] + 1)[::-1], 1)
+            weights[start:stop] = -(radix[stop - start - 1] / radix[: stop - start])
             found = self._best(weights)
             counts = counts if found is None else found
             for g in range(start, stop):
                 self._solver.changeColBounds(g, *[float(counts[g])] * 2)
             start = stop
         return counts
+
+    def carries(self, counts: Ints, theta: float = 1.0) -> bool:
+        """Check that divisible items fit θ times, and after a loss where that is asked.
+
+        The bounds that refute it stay.
+        """
+        fits, _, w = self.loading.fit(counts)
+        carried = fits >= theta * (1 - 2 * EXACT)
+        if not carried:
+            self._bound(w)
+        for lost in np.flatnonzero(counts) if self.problem.survive_loss else ():
+            fits, _, w = self.loading.fit(counts - (self._types == lost))
+            if fits < 1 - 2 * EXACT:
+                carried = False
+                columns = [*self._types, len(counts) + 1 + lost]
+                _add_row(self._solver, 1.0, math.inf, columns, np.append(w, -w[lost]))
+        return carried
 
     def _best(self, weights: Floats) -> Ints | None:
         """Return the counts that minimize a weighting of y (and θ), or None."""
@@ -260,28 +277,10 @@ class _Counts:
         while (solution := _solve(self._solver)) is not None:
             counts = np.rint(solution[self._types]).astype(np.int64)
             now = (counts.tolist(), float(solution[len(counts)]))
-            if self._agrees(counts, now[1]) or now == before:  # the solver's last digit
+            if self.carries(counts, now[1]) or now == before:  # refuted by the last digit alone
                 return counts
             before = now
         return None
-
-    def _agrees(self, counts: Ints, theta: float) -> bool:
-        """Check an answer of the programme; add the bounds that refute it."""
-        fits, _, w = self.loading.fit(counts)
-        agrees = fits >= theta * (1 - 2 * EXACT)
-        if not agrees:
-            self._bound(w)
-        for lost in np.flatnonzero(counts) if self.problem.survive_loss else ():
-            fits, _, w = self.loading.fit(counts - (self._types == lost))
-            if fits < 1 - 2 * EXACT:
-                agrees = False
-                columns = [*self._types, len(counts) + 1 + lost]
-                _add_row(self._solver, 1.0, math.inf, columns, np.append(w, -w[lost]))
-        return agrees
-
-    def survives(self, counts: Ints) -> bool:
-        """Tell whether divisible items are carried, after a loss too where that is asked."""
-        return self._agrees(counts, 1.0)
 
     def _bound(self, w: Floats) -> None:
         self.bounds.append(w)
@@ -289,64 +288,103 @@ class _Counts:
         _add_row(self._solver, 0.0, math.inf, columns, np.append(w, -1.0))
 
 
-def _best_packing(problem: Problem, search: _Counts) -> Allocation | None:
-    """Pack slices on the counts the search is held to; best bound first, None where none packs."""
-    ties = _ties(problem, search)
+def _choose(problem: Problem, search: _Counts) -> Allocation | None:
+    """Choose among all counts of the least cost of a search; None where slices never pack."""
+    known = search.cheapest()
+    ties = _ties(problem, search, known)
+    if ties is None:
+        known = search.fewest(known)
+        ties = _ties(problem, search, known, units=int(known.sum()))
     proven = ties is not None
     if ties is None:
-        ties = search.roomiest()[None]
-    waiting = np.ones(len(ties), dtype=bool)
+        ties = search.roomiest(known)[None]
+    for units in np.unique(ties.sum(axis=1)):
+        found = _roomiest_listed(problem, search, ties[ties.sum(axis=1) == units])
+        if found is not None:
+            proven |= problem.slices is None
+            return replace(found, proven=found.proven and proven)
+    return None
+
+
+def _roomiest_listed(problem: Problem, search: _Counts, ties: Ints) -> Allocation | None:
+    """Return the best of the counts listed by headroom and order; None where none carries.
+
+    The most promising goes first, so that few need solving.
+    """
+    least = np.zeros(len(ties))  # of the relative load, by the bounds seen so far; inf once done
+    seen = 0
     best: Allocation | None = None
-    while waiting.any():
-        bounds = np.where(waiting, 1 / (ties @ np.array(search.bounds).T).min(axis=1), np.inf)
-        at = int(np.argmin(bounds))
-        counts = ties[at]
-        if best is not None and bounds[at] > best.relative_load * (1 + EXACT):
-            break
-        waiting[at] = False
-        if best is not None and bounds[at] >= best.relative_load * (1 - EXACT):
-            if tuple(counts) <= tuple(best.counts):  # at best a draw, and later in the order
-                continue
-        if not search.survives(counts) or (packed := _pack(problem, counts)) is None:
+    while True:
+        for w in search.bounds[seen:]:
+            with np.errstate(divide="ignore"):
+                np.maximum(least, 1 / (ties @ w), out=least)
+        seen = len(search.bounds)
+        at = int(np.argmin(least))
+        limit = 1.0 if best is None else best.relative_load
+        if least[at] > limit * (1 + 2 * EXACT):
+            return best
+        counts, low = ties[at], least[at]
+        least[at] = np.inf
+        if best and low >= limit * (1 - EXACT) and tuple(counts) <= tuple(best.counts):
+            continue  # at best a draw, and later in the order
+        if not search.carries(counts):
             continue
-        proven &= packed.proven
-        if best is None or packed.relative_load < best.relative_load * (1 - EXACT):
+        packed = _pack(problem, counts) if problem.slices else _divide(search.loading, counts)
+        if packed is None:
+            continue
+        search.bounds.append(search.loading.fit(counts)[2])
+        if best is None:
             best = packed
-        elif packed.relative_load <= best.relative_load * (1 + EXACT):
-            best = max(best, packed, key=lambda found: tuple(found.counts))
-    return None if best is None else replace(best, proven=proven)
+            continue
+        proven = best.proven and packed.proven
+        if packed.relative_load < limit * (1 - EXACT) or (
+            packed.relative_load <= limit * (1 + EXACT) and tuple(counts) > tuple(best.counts)
+        ):
+            best = packed
+        best = replace(best, proven=proven)
 
 
-def _ties(problem: Problem, search: _Counts) -> Ints | None:
-    """List the counts of the cost and number held; None beyond :data:`MOST_TIES`."""
-    prices, units = problem.cost, int(search.known.sum())
-    money = float(prices @ search.known)
+def _ties(
+    problem: Problem, search: _Counts, known: Ints, *, units: int | None = None
+) -> Ints | None:
+    """List the counts as dear as those known, of a number of units; None beyond MOST_TIES."""
+    prices = problem.cost
+    money = float(prices @ known)
     slack = EXACT * money
     bounds = np.array(search.bounds)
+    best = bounds / prices  # what money can add to a bound
     found: Ints = np.zeros((1, 0), dtype=np.int64)
     for g in range(len(prices)):
-        left = units - found.sum(axis=1)
-        top = np.minimum(problem.most[g], left)
+        left = money + slack - found @ prices[:g]
+        top = np.minimum(problem.most[g], np.floor(left / prices[g]))
+        if units is not None:
+            top = np.minimum(top, units - found.sum(axis=1))
         ways = np.maximum(top - problem.least[g] + 1, 0).astype(np.int64)
         if ways.sum() > 10 * MOST_TIES:
             return None
         first = np.repeat(np.cumsum(ways) - ways, ways)
         counts = np.arange(ways.sum()) - first + int(problem.least[g])
         found = np.column_stack([np.repeat(found, ways, axis=0), counts])
-        left = units - found.sum(axis=1)
-        paid = found @ prices[: g + 1]
+        left = money - found @ prices[: g + 1]
         later = prices[g + 1 :]
-        low, high = later.min(initial=np.inf), later.max(initial=0.0)
-        keep = paid + np.where(left > 0, left * low, 0.0) <= money + slack
-        keep &= paid + left * high >= money - slack
+        keep = (left <= slack) | (left >= later.min(initial=np.inf) - slack)
+        if units is not None:
+            free = units - found.sum(axis=1)
+            keep &= free * later.max(initial=0.0) >= left - slack
+            keep &= (free == 0) | (free * later.min(initial=np.inf) <= left + slack)
         reach = found @ bounds[:, : g + 1].T
-        reach += left[:, None] * bounds[:, g + 1 :].max(axis=1, initial=0.0)
-        found = found[keep & (reach >= 1 - 2 * EXACT).all(axis=1)]
+        reach += np.maximum(left, 0.0)[:, None] * best[:, g + 1 :].max(axis=1, initial=0.0)
+        found = found[keep & (reach >= 1 - 1e-7).all(axis=1)]
         if len(found) > MOST_TIES:
             return None
     for row, limit in problem.limits:
         found = found[found @ row <= limit * (1 + EXACT)]
     return found
+
+
+def _divide(loading: _Loading, counts: Ints) -> Allocation:
+    theta, share, _ = loading.fit(counts)
+    return Allocation(counts=counts, share=share, relative_load=1 / theta)
 
 
 def _pack(problem: Problem, counts: Ints) -> Allocation | None:
@@ -375,7 +413,7 @@ def _pack(problem: Problem, counts: Ints) -> Allocation | None:
         return None
     share = np.zeros(problem.load.shape)
     share[tuple(numbers.T)] = np.rint(solution[1:]) / problem.slices
-    used = np.where(share > 0, share * usable.load, 0.0).sum(axis=0)[counts > 0]
+    used = np.multiply(share, usable.load, out=np.zeros_like(share), where=share > 0).sum(axis=0)[counts > 0]
     relative = float((used / counts[counts > 0]).max())
     return Allocation(counts=counts, share=share, relative_load=relative, proven=proven)
 

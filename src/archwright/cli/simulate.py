@@ -1,0 +1,68 @@
+"""``archwright simulate``: one configuration through one simulator, flags from its dataclass."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from archwright.cli.options import command, print_table
+
+
+def add(name: str, commands: Any, line: str) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        name,
+        line,
+        _simulate,
+        "archwright simulate serving/fleet --model Llama-3.1-8B --rate_per_s 20 "
+        "--limits.ttft_p99_s 0.5",
+    )
+    parser.add_argument("simulator", metavar="LAYER/NAME", help="the simulator")
+    parser.add_argument(
+        "fields", nargs=argparse.REMAINDER, metavar="--FIELD VALUE", help="fields; --fields lists them"
+    )
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from archwright.registry import resolve
+    from archwright.specification import describe, from_mapping
+
+    simulator = resolve("simulators", options.simulator)
+    words = list(options.fields)
+    as_json = "--json" in words
+    words = [word for word in words if word != "--json"]
+    if "--fields" in words or "--help" in words:
+        rows = [list(row) for row in describe(simulator.specification)]
+        print_table(["field", "type", "default", "meaning"], rows, as_json=as_json)
+        return 0
+    table = _table(words, [path for path, *_ in describe(simulator.specification)])
+    result = simulator(from_mapping(simulator.specification, table), folder=Path())
+    fields = result if isinstance(result, dict) else dataclasses.asdict(result)
+    print_table(["quantity", "value"], [[k, v] for k, v in fields.items()], as_json=as_json)
+    return 0
+
+
+def _table(words: list[str], known: list[str]) -> dict[str, Any]:
+    """Read ``--path value`` pairs into nested tables; values as TOML, else as texts."""
+    from archwright.errors import SpecificationError, unknown
+    from archwright.search.study_file import apply_overrides
+
+    table: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        path, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+        if not word.startswith("--") or path not in known:
+            raise SpecificationError(unknown("field", word.removeprefix("--"), known))
+        value = word.partition("=")[2] if equals else next(rest, "")
+        if not value:
+            raise SpecificationError(f"--{path}: expected a value")
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            value = f'"{value}"' if '"' not in value else value
+        apply_overrides(table, [f"{path}={value}"])
+    return table
