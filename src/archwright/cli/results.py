@@ -31,13 +31,12 @@ def _report(options: argparse.Namespace) -> int:
     from archwright.explain.compose import answer, compose
     from archwright.explain.report import write_report
     from archwright.search.record import load_result
-    from archwright.search.study_file import load_study_file
+    from archwright.search.study_file import load_stored_study
 
     result = load_result(options.run)
-    source = options.run / "study.toml"
-    study = load_study_file(source).study
+    study = load_stored_study(options.run).study
     output = options.output or options.run / "report.html"
-    again = f"archwright run {source}"
+    again = f"archwright run {options.run / 'study.toml'}"
     content = compose(
         result, study.environment, study.goal, command=again, title=options.run.resolve().name
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from archwright.search.goal import Goal
 from archwright.search.searcher import make_searcher
 from archwright.search.study import Budget, Study
 
-__all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_study_file"]
+__all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_stored_study", "load_study_file"]
 
 FORMAT = 1
 
@@ -54,7 +55,10 @@ class StudyFile:
 
         study = self.study
         study.folder = folder
-        study._files = {"study.toml": tomli_w.dumps(dict(self.document))}
+        study._files = {
+            "study.toml": tomli_w.dumps(dict(self.document)),
+            "origin.json": json.dumps({"folder": str(self.path.parent.resolve())}) + "\n",
+        }
         return study
 
     def executor(self) -> Executor:
@@ -62,12 +66,15 @@ class StudyFile:
         return make_executor(self.executor_name, self.workers)
 
 
-def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFile:
+def load_study_file(
+    path: Path | str, overrides: Sequence[str] = (), *, folder: Path | None = None
+) -> StudyFile:
     """Read a study file and build its study.
 
     Args:
-        path: the file; paths inside it are relative to its folder.
+        path: the file.
         overrides: ``path=value`` strings that replace or add keys, later ones win.
+        folder: what paths inside the file are relative to; default the file's folder.
 
     Raises:
         UserError: one line naming the file, the key, the value and the nearest valid choice.
@@ -76,7 +83,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     document = _read(path)
     apply_overrides(document, overrides)
     try:
-        return _build(path, document)
+        return _build(path, document, (folder or path.parent).resolve())
     except UserError as error:
         if str(error).startswith(str(path)) or not _takes_text(error):
             raise
@@ -124,9 +131,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: is no TOML: {error}") from error
 
 
-def _build(path: Path, document: dict[str, Any]) -> StudyFile:
+def load_stored_study(folder: Path) -> StudyFile:
+    """Read the study file that a run's folder keeps; its paths are relative as they were.
+
+    Raises:
+        StudyError: the folder was not made from a study file.
+    """
+    if not (folder / "study.toml").exists():
+        raise StudyError(f"{folder}: holds no study.toml; it was not made from a study file")
+    try:
+        origin = Path(json.loads((folder / "origin.json").read_text())["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        origin = folder
+    return load_study_file(folder / "study.toml", folder=origin if origin.is_dir() else folder)
+
+
+def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
     tables = _check_layout(document)
-    folder = path.parent.resolve()
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # so that package.module:object beside the file is found
     options = dict(tables["environment"])

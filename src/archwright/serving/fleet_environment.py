@@ -252,6 +252,14 @@ class FleetEnvironment:
             "accelerators": float(plan.accelerators),
         }
 
+    def settings(self) -> list[str]:
+        """Return the settings of the scores that this study compares, each once."""
+        kept = [
+            self.quality({"model": model, "weights": "bf16", "kv": "bf16"})
+            for model in _options(self.space, "model")
+        ]
+        return list(dict.fromkeys(q.setting for q in kept if q.setting))
+
     # what the report asks
 
     def label(self, design: Design) -> str:
@@ -387,6 +395,14 @@ class FleetEnvironment:
             else ("mean TPOT", tpot[g, i, j], limits.tpot_mean_s)
         )
         bucket = self.workload.bucket_name(int(i), int(j))
+        positions = transformer(design["model"]).max_position
+        context = float(self.workload.mean_input[i, j] + self.workload.mean_output[i, j])
+        if context > positions:
+            raise _infeasible(
+                f"{bucket}: {context:,.0f} tokens are beyond the {positions:,} positions of "
+                f"{design['model']}",
+                context / positions - 1,
+            )
         if limit is None or not np.isfinite(value):
             raise _infeasible(f"{bucket}: no allowed type has memory for one such request", np.nan)
         error = _infeasible(

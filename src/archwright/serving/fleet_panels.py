@@ -75,6 +75,7 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
             kept.label,
             "; ".join(str(source) for source in kept.sources[:2]),
         ),
+        *_settings(environment, kept),
         (
             "power",
             f"{specification.power_utilization:.0%} of TDP",
@@ -107,6 +108,17 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
         (f"roofline: {name.replace('_', ' ')}", f"{value:g}", source.flag, source.source)
         for name, (value, source) in roofline.assumptions().items()
     ]
+    return rows
+
+
+def _settings(environment: FleetEnvironment, kept: Any) -> list[tuple[str, str, str, str]]:
+    """Say how the scores were taken, and warn where one front holds several settings."""
+    benchmark = environment.specification.benchmark
+    settings = environment.settings()
+    rows = [(f"setting of {benchmark}", kept.setting, "table", "")] if kept.setting else []
+    if len(settings) > 1:
+        others = f"{len(settings)} settings meet on this front, so small differences mean little"
+        rows.append((f"scores of {benchmark}", others, "assumed", "; ".join(settings)))
     return rows
 
 

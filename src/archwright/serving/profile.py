@@ -148,6 +148,7 @@ def profile(
     context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
     tokens = roofline.kv_capacity_tokens(model, kind.device, context_tokens=context, **options)
     slots = np.minimum(float(max_batch), np.floor(tokens / context))
+    slots = np.where(context > model.max_position, 0.0, slots)
     point = _Point(model, kind, workload, slots, options)
     idle = np.zeros(shape)
     least_ttft, least_tpot = point.ttft(idle), point.tpot(idle)

@@ -397,7 +397,7 @@ def differences(stored: Any, given: Any, path: str = "") -> list[str]:
 
 
 def _is_own(name: str, known: set[str]) -> bool:
-    return name in known or name.endswith(".tmp") or name == "study.toml"
+    return name in known or name.endswith(".tmp") or name in ("study.toml", "origin.json")
 
 
 def _read_commits(folder: Path) -> tuple[list[dict[str, Any]], int]:

@@ -1,0 +1,267 @@
+"""The commands as a user meets them: output, exit codes, one line a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from archwright.cli import main
+from archwright.search.store import read_trials
+
+STUDY = """
+format = 1
+seed = 3
+[environment]
+name = "toys:toy"
+[goal]
+minimize = ["cost", "time"]
+[searcher]
+name = "random"
+[budget]
+evaluations = 40
+"""
+
+TOY = """
+from archwright.testing import toy_environment
+
+def toy(noise=0.0, limit=None):
+    return toy_environment(noise=noise, limit=limit)
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study file beside the module that holds its environment."""
+    monkeypatch.delitem(sys.modules, "toys", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "toys.py").write_text(TOY)
+    path = tmp_path / "my.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must exit 2 with one line; return the line."""
+    code = main(words)
+    output = capsys.readouterr()
+
+    assert code == 2
+    assert output.out == ""
+    lines = output.err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_run_ends_with_the_answer_and_the_report(study: Path, capsys) -> None:
+    """The last lines are the answer, the counts and the report's path."""
+    assert main(["run", str(study)]) == 0
+
+    out = capsys.readouterr().out.splitlines()
+    folder = study.parent / "runs" / "my"
+    assert out[0].startswith("Best of 40 designs: ")
+    assert out[-1] == f"report: {folder / 'report.html'}"
+    assert (folder / "report.html").stat().st_size < 5_000_000
+    assert json.loads((folder / "summary.json").read_text())["evaluations"] == 40
+    assert (folder / "front.csv").read_text().startswith("trial,param.family,")
+
+
+def test_run_again_continues_to_the_same_trials(study: Path) -> None:
+    """The same command on a finished study changes nothing."""
+    main(["run", str(study), "--no-report"])
+    before = read_trials(study.parent / "runs" / "my")
+    main(["run", str(study), "--no-report"])
+
+    assert read_trials(study.parent / "runs" / "my").equals(before)
+
+
+def test_a_changed_study_is_refused_with_the_difference(study: Path, capsys) -> None:
+    """The stored study is not silently mixed with another."""
+    main(["run", str(study), "--no-report"])
+    capsys.readouterr()
+    line = refused(capsys, "run", str(study), "--set", "budget.evaluations=60")
+
+    assert "budget.evaluations was 40, is 60" in line
+    assert "name another --output-dir" in line
+
+
+def test_set_overrides_and_is_saved(study: Path) -> None:
+    """``--set`` reaches the study, and the resolved file stands beside the results."""
+    folder = study.parent / "other"
+    main(["run", str(study), "-o", str(folder), "--set", "budget.evaluations=10", "--no-report"])
+
+    assert len(read_trials(folder)) == 10
+    assert "evaluations = 10" in (folder / "study.toml").read_text()
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(study: Path, capsys) -> None:
+    """The plan has the size of the space and the cost of the budget."""
+    assert main(["run", str(study), "--dry-run"]) == 0
+
+    out = capsys.readouterr().out
+    assert "minimize     cost, time" in out
+    assert "budget       40 evaluations" in out
+    assert not (study.parent / "runs").exists()
+
+
+def test_json_prints_the_summary(study: Path, capsys) -> None:
+    """Data goes to standard output, as JSON."""
+    main(["run", str(study), "--json", "--no-report"])
+
+    assert json.loads(capsys.readouterr().out)["trials"] == 40
+
+
+def test_report_compare_and_export_read_a_study(study: Path, capsys) -> None:
+    """The three readers work on a finished folder."""
+    main(["run", str(study), "--no-report"])
+    folder = str(study.parent / "runs" / "my")
+    capsys.readouterr()
+
+    assert main(["compare", folder, folder, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["designs"] == 40
+    assert rows[0]["hypervolume"] == rows[1]["hypervolume"] > 0
+    assert main(["export", folder, "-o", str(study.parent / "t.csv")]) == 0
+    assert len((study.parent / "t.csv").read_text().splitlines()) == 41
+
+
+def test_report_of_a_study_is_written_anew(study: Path, capsys) -> None:
+    """``report`` needs the study file's environment again."""
+    main(["run", str(study), "-o", str(study.parent / "kept"), "--no-report"])
+    capsys.readouterr()
+    assert main(["report", str(study.parent / "kept")]) == 0
+    assert (study.parent / "kept" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("minimise=1", "my.toml: unknown key 'minimise'"),
+        ("goal.minimise=['cost']", "[goal]: unknown key 'minimise' (nearest: 'minimize')"),
+        ("goal.minimize=['coast']", "[goal]: unknown metric 'coast' (nearest: 'cost')"),
+        ("goal.subject_to=['cost < tim']", "unknown name 'tim' (nearest: 'time')"),
+        ("environment.nois=0.1", "[environment]: unknown key 'nois' (nearest: 'noise')"),
+        ("searcher.name=nsga", "unknown searcher 'nsga' (nearest: 'nsga2')"),
+        ("searcher.populaton=4", "[searcher]: unknown key 'populaton'"),
+        ("budget.evaluations=-1", "[budget].evaluations: expected more than 0, found -1"),
+        ("budget.evaluations=many", "[budget].evaluations: expected a number, found 'many'"),
+        ("run.chunk=7", "window (64) must be a multiple of chunk (7)"),
+        ("run.executor=cluster", "unknown executor 'cluster'"),
+        ("run.replicates=2", "2 seeds of a deterministic environment measure the same"),
+        ("format=2", "format: 2 is not known; this version reads format = 1"),
+        ("seed=-1", "seed: expected a whole number from 0, found -1"),
+        ("environment.name=toys:tow", "has no attribute 'tow'"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(study: Path, capsys, change: str, expected: str) -> None:
+    """File, key, value and nearest choice are named; nothing is written."""
+    line = refused(capsys, "run", str(study), "--set", change)
+
+    assert line.startswith(f"archwright: {study}: ")
+    assert expected in line
+    assert not (study.parent / "runs").exists()
+
+
+def test_a_missing_file_names_the_nearest(study: Path, capsys) -> None:
+    """A typing slip in the file's name is met with the right one."""
+    line = refused(capsys, "run", str(study.with_name("may.toml")))
+
+    assert "no such file" in line
+    assert "(nearest: 'my.toml')" in line
+
+
+def test_broken_toml_names_the_place(study: Path, capsys) -> None:
+    """The parser's line and column reach the user."""
+    study.write_text("format = 1\n[goal\n")
+    line = refused(capsys, "run", str(study))
+
+    assert "is no TOML" in line
+    assert "line 2" in line
+
+
+def test_a_folder_that_is_no_study_is_refused(study: Path, capsys) -> None:
+    """A foreign folder is left alone."""
+    (study.parent / "photos").mkdir()
+    (study.parent / "photos" / "cat.jpg").write_text("meow")
+    line = refused(capsys, "run", str(study), "-o", str(study.parent / "photos"))
+
+    assert "is no study folder (it holds 'cat.jpg')" in line
+    assert sorted(p.name for p in (study.parent / "photos").iterdir()) == ["cat.jpg"]
+
+
+def test_limits_and_subject_to_must_agree(tmp_path: Path, capsys) -> None:
+    """Two numbers for one limit are a mistake, not a choice of ours."""
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        'format = 1\n[environment]\nname = "serving/fleet"\nrate_per_s = 1.0\n'
+        "limits.ttft_p99_s = 0.5\n[goal]\nminimize = ['cost_usd_per_hour']\n"
+        "subject_to = ['ttft_p99_s <= 0.4']\n[budget]\nevaluations = 1\n"
+    )
+    line = refused(capsys, "run", str(path))
+
+    assert "'ttft_p99_s <= 0.4' disagrees with environment.limits.ttft_p99_s = 0.5" in line
+
+
+def test_an_unknown_command_names_ours(capsys) -> None:
+    """Verbs of other tools are answered with ours."""
+    assert "(nearest: 'report')" in refused(capsys, "reprot")
+    assert "unknown command 'simulate'" not in refused(capsys, "optimise")
+
+
+@pytest.mark.parametrize("command", ["searchers", "environments", "devices", "models", "papers"])
+def test_lists_print_tables_and_json(command: str, capsys) -> None:
+    """Each list has rows, and the same rows as JSON."""
+    assert main([command]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 1
+    assert main([command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_new_writes_a_study_that_loads(tmp_path: Path, capsys) -> None:
+    """The template is a working study file."""
+    from archwright.search.study_file import load_study_file
+
+    assert main(["new", "serving/fleet"]) == 0
+    path = tmp_path / "my.toml"
+    path.write_text(capsys.readouterr().out)
+
+    assert load_study_file(path).study.environment.space.size > 10
+
+
+def test_simulate_takes_its_flags_from_the_specification(capsys) -> None:
+    """One configuration goes through one simulator."""
+    words = ["--model", "Llama-3.1-8B", "--rate_per_s", "5", "--limits.ttft-p99-s", "1.0"]
+
+    assert main(["simulate", "serving/fleet", *words, "--json"]) == 0
+    rows = {r["quantity"]: r["value"] for r in json.loads(capsys.readouterr().out)}
+    assert rows["cost_usd_per_hour"] > 0
+    assert rows["ttft_p99_s"] <= 1.0
+
+
+def test_doctor_is_green(capsys) -> None:
+    """A working installation passes its own checks."""
+    assert main(["doctor"]) == 0
+    assert "FAILS" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["--help", "--version", "run --help"])
+def test_help_needs_no_heavy_import(word: str) -> None:
+    """Help must come at once, so nothing numerical may be imported for it."""
+    code = (
+        "import sys; from archwright.cli import main; main(sys.argv[1:]); "
+        "heavy = {'numpy', 'pyarrow', 'scipy', 'pymoo', 'plotly', 'rich'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *word.split()], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_nothing_numerical() -> None:
+    """``import archwright`` is light."""
+    code = "import archwright, sys; sys.exit('numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
