@@ -156,7 +156,9 @@ def test_report_of_a_study_is_written_anew(study: Path, capsys) -> None:
         ("environment.name=toys:tow", "has no attribute 'tow'"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line(study: Path, capsys, change: str, expected: str) -> None:
+def test_a_mistake_in_the_file_is_one_line(
+    study: Path, capsys, change: str, expected: str
+) -> None:
     """File, key, value and nearest choice are named; nothing is written."""
     line = refused(capsys, "run", str(study), "--set", change)
 
@@ -255,7 +257,9 @@ def test_help_needs_no_heavy_import(word: str) -> None:
         "heavy = {'numpy', 'pyarrow', 'scipy', 'pymoo', 'plotly', 'rich'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *word.split()], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *word.split()], capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
 

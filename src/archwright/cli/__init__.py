@@ -73,7 +73,9 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         epilog="example:\n  archwright new serving/fleet > my.toml\n  archwright run my.toml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=_version(), help="print the version")
+    parser.add_argument(
+        "--version", action="version", version=_version(), help="print the version"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for name, (module, line) in _COMMANDS.items():
         if name == command:
@@ -85,8 +87,16 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
 
 def _translate(command: str) -> str:
     """Map the verbs that newcomers bring from other tools to ours."""
-    known = {"predict": "simulate", "recommend": "run", "optimize": "run", "plot": "report",
-             "best-trial": "report", "trials": "export", "studies": "compare", "init": "new"}
+    known = {
+        "predict": "simulate",
+        "recommend": "run",
+        "optimize": "run",
+        "plot": "report",
+        "best-trial": "report",
+        "trials": "export",
+        "studies": "compare",
+        "init": "new",
+    }
     return known.get(command, command)
 
 

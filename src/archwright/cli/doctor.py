@@ -89,6 +89,7 @@ def _study() -> str:
     from archwright.testing import toy_environment
 
     with tempfile.TemporaryDirectory() as folder:
+
         def study() -> Study:
             return Study(
                 toy_environment(),

@@ -76,8 +76,15 @@ def _devices(options: argparse.Namespace) -> int:
 
     if options.name is not None:
         one = device(options.name)
-        rows: list[list[Any]] = [[f"peak {k}", v, "operations/s"] for k, v in one.peak_ops_s.items()]
-        fields = ("memory_bytes", "memory_bandwidth_bytes_s", "link_bytes_s_per_direction", "tdp_w")
+        rows: list[list[Any]] = [
+            [f"peak {k}", v, "operations/s"] for k, v in one.peak_ops_s.items()
+        ]
+        fields = (
+            "memory_bytes",
+            "memory_bandwidth_bytes_s",
+            "link_bytes_s_per_direction",
+            "tdp_w",
+        )
         rows += [[name, getattr(one, name), one.origin(name)] for name in fields]
         price = cheapest(one.name)
         if price is not None:

@@ -33,9 +33,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_jso
         print(json.dumps(objects, indent=1))
         return
     texts = [[_text(value) for value in row] for row in rows]
-    widths = [
-        max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(columns)
-    ]
+    widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(columns)]
     out = sys.stdout
     out.write("  ".join(n.ljust(w) for n, w in zip(columns, widths, strict=True)).rstrip() + "\n")
     for row in texts:

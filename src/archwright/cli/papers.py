@@ -15,7 +15,9 @@ def add(name: str, commands: Any, line: str) -> None:
         parser = command(commands, name, line, _papers, "archwright papers")
     else:
         parser = command(commands, name, line, _reproduce, "archwright reproduce melange")
-        parser.add_argument("slug", nargs="?", metavar="SLUG", help="the paper; see 'archwright papers'")
+        parser.add_argument(
+            "slug", nargs="?", metavar="SLUG", help="the paper; see 'archwright papers'"
+        )
         parser.add_argument("--all", action="store_true", help="every paper that works")
         parser.add_argument("--size", choices=["quick", "full"], default="quick")
         parser.add_argument("--seed", type=int, default=0)

@@ -15,16 +15,22 @@ def add(name: str, commands: Any, line: str) -> None:
     if name == "report":
         parser = command(commands, name, line, _report, "archwright report runs/chat_fleet")
         parser.add_argument("run", type=Path, metavar="RUN", help="folder of a study")
-        parser.add_argument("-o", "--output", type=Path, help="the file (default: RUN/report.html)")
+        parser.add_argument(
+            "-o", "--output", type=Path, help="the file (default: RUN/report.html)"
+        )
     elif name == "compare":
         parser = command(commands, name, line, _compare, "archwright compare runs/a runs/b")
         parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of studies")
         parser.add_argument("--json", action="store_true", help="print as JSON")
     else:
-        parser = command(commands, name, line, _export, "archwright export runs/chat_fleet > trials.csv")
+        parser = command(
+            commands, name, line, _export, "archwright export runs/chat_fleet > trials.csv"
+        )
         parser.add_argument("run", type=Path, metavar="RUN", help="folder of a study")
         parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
-        parser.add_argument("-o", "--output", type=Path, help="the file (default: standard output)")
+        parser.add_argument(
+            "-o", "--output", type=Path, help="the file (default: standard output)"
+        )
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -72,10 +78,19 @@ def _compare(options: argparse.Namespace) -> int:
         lowest = good.min(axis=0).tolist() if len(good) else [None] * len(names)
         row: list[Any] = [str(folder), len(result.trials), len(good), len(result.front)]
         rows.append([*row, float(volume), *lowest])
-    columns = ["run", "designs", "feasible", "front", "hypervolume", *(f"least {n}" for n in names)]
+    columns = [
+        "run",
+        "designs",
+        "feasible",
+        "front",
+        "hypervolume",
+        *(f"least {n}" for n in names),
+    ]
     print_table(columns, rows, as_json=options.json)
     if not options.json:
-        print("hypervolume: losses scaled to the range over all runs, reference 1.1; larger is better")
+        print(
+            "hypervolume: losses scaled to the range over all runs, reference 1.1; larger is better"
+        )
     return 0
 
 

@@ -22,12 +22,21 @@ def add(name: str, commands: Any, line: str) -> None:
     parser = command(commands, name, line, _run, "archwright run examples/chat_fleet.toml")
     parser.add_argument("study", type=Path, metavar="STUDY.toml", help="the study file")
     parser.add_argument(
-        "-o", "--output-dir", type=Path, help="where the study is kept (default: runs/NAME beside the file)"
+        "-o",
+        "--output-dir",
+        type=Path,
+        help="where the study is kept (default: runs/NAME beside the file)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", help="override a key; repeatable, later wins"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override a key; repeatable, later wins",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, its size and its cost; run nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the plan, its size and its cost; run nothing"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no HTML report")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -58,9 +67,13 @@ def _run(options: argparse.Namespace) -> int:
     if not options.no_report:
         from archwright.explain.report import write_report
 
-        again = " ".join(["archwright run", str(options.study), *(f"--set {s}" for s in options.set)])
+        again = " ".join(
+            ["archwright run", str(options.study), *(f"--set {s}" for s in options.set)]
+        )
         write_report(
-            compose(result, study.environment, study.goal, command=again, title=options.study.stem),
+            compose(
+                result, study.environment, study.goal, command=again, title=options.study.stem
+            ),
             folder / "report.html",
         )
     print(sentence)
@@ -86,7 +99,11 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
     print("" if share == 1.0 else f"; {share:.1%} of the grid meets 'require'")
     print(f"measures     {', '.join(f'{m.name} [{m.unit}]' for m in environment.metrics)}")
     goal = study.goal
-    for word, names in (("minimize", goal.minimize), ("maximize", goal.maximize), ("subject to", goal.subject_to)):
+    for word, names in (
+        ("minimize", goal.minimize),
+        ("maximize", goal.maximize),
+        ("subject to", goal.subject_to),
+    ):
         if names:
             print(f"{word:<12} {', '.join(names)}")
     print(f"searcher     {type(study.searcher).__name__}, seed {study.seed}")
@@ -104,8 +121,10 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
     if budget.evaluations is not None:
         most = budget.evaluations if space.size is None else min(budget.evaluations, space.size)
         workers = max(1, file.workers or 1)
-        print(f"budget       {budget.evaluations:,} evaluations, about {each * most / workers:.1f} s "
-              f"at {each * 1e3:.1f} ms each (4 measured now)")
+        print(
+            f"budget       {budget.evaluations:,} evaluations, about {each * most / workers:.1f} s "
+            f"at {each * 1e3:.1f} ms each (4 measured now)"
+        )
     else:
         print(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")
     print(f"output       {folder}")
@@ -164,8 +183,14 @@ class _Panel:
             with np.errstate(all="ignore"):
                 lowest = np.fmin.reduce(good, axis=0)
             self._best = lowest if self._best is None else np.fmin(self._best, lowest)
-        best = "" if self._best is None else "best " + ", ".join(
-            f"{name} {abs(value):.4g}" for name, value in zip(self._names, self._best, strict=True)
+        best = (
+            ""
+            if self._best is None
+            else "best "
+            + ", ".join(
+                f"{name} {abs(value):.4g}"
+                for name, value in zip(self._names, self._best, strict=True)
+            )
         )
         self._bar.update(self._task, completed=progress.evaluations, best=best)
 
@@ -177,4 +202,3 @@ def _progress(file: StudyFile, *, quiet: bool) -> _Lines | _Panel:
     if quiet or not sys.stderr.isatty():
         return _Lines(quiet=quiet)
     return _Panel(file)
-

@@ -23,7 +23,10 @@ def add(name: str, commands: Any, line: str) -> None:
     )
     parser.add_argument("simulator", metavar="LAYER/NAME", help="the simulator")
     parser.add_argument(
-        "fields", nargs=argparse.REMAINDER, metavar="--FIELD VALUE", help="fields; --fields lists them"
+        "fields",
+        nargs=argparse.REMAINDER,
+        metavar="--FIELD VALUE",
+        help="fields; --fields lists them",
     )
 
 

@@ -71,9 +71,7 @@ def diagnosis(result: Result, environment: Environment) -> list[str]:
         lines: list[str] = why([result.design(row) for row in range(len(result.trials))])
         if lines:
             return lines
-    violated = [
-        (name, result.column(f"constraint.{name}")) for name in result.schema.constraints
-    ]
+    violated = [(name, result.column(f"constraint.{name}")) for name in result.schema.constraints]
     lines = []
     for name, violation in violated:
         broken = violation > 0
@@ -245,7 +243,9 @@ def _best_table(
         quantity = next(q for q in quantities.values() if q.name == name)
         label = _labels(environment, [result.design(row)])[0]
         rows.append([name, quantity.show(float(np.asarray(quantity.values)[row])), label])
-    return Table(title="Best design for each metric", columns=["metric", "best", "design"], rows=rows)
+    return Table(
+        title="Best design for each metric", columns=["metric", "best", "design"], rows=rows
+    )
 
 
 def _unranked(result: Result, environment: Environment, goal: Goal) -> list[Unranked]:

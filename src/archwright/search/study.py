@@ -378,7 +378,9 @@ class _Loop:
         if self.memoize:
             known = self.memo.setdefault
             marks = _marks(fidelity, parents, self.truest)
-            for number, key in enumerate(map(bytes.__add__, keys, marks) if marks else keys, self.asked):
+            for number, key in enumerate(
+                map(bytes.__add__, keys, marks) if marks else keys, self.asked
+            ):
                 first = known(key, number)
                 if first != number:
                     repeat_of[number - self.asked] = first

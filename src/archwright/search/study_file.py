@@ -121,8 +121,11 @@ def _read(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except FileNotFoundError:
         beside = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        raise StudyError(f"{path}: no such file; {unknown('study file', path.name, beside)}"
-                         if beside else f"{path}: no such file") from None
+        raise StudyError(
+            f"{path}: no such file; {unknown('study file', path.name, beside)}"
+            if beside
+            else f"{path}: no such file"
+        ) from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
     try:
@@ -204,7 +207,9 @@ def _check_layout(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise SpecificationError(f"[{name}]: expected a table, found {table!r}")
         tables[name] = table
     if not isinstance(tables["environment"].get("name"), str):
-        raise SpecificationError("[environment]: the key 'name' is missing, such as 'serving/fleet'")
+        raise SpecificationError(
+            "[environment]: the key 'name' is missing, such as 'serving/fleet'"
+        )
     return tables
 
 

@@ -91,7 +91,9 @@ class FleetSpecification:
     """What stands fixed in a fleet study; see each field."""
 
     workload: str = option("builtin:chat", doc="builtin:chat, :code, :long, or a trace file")
-    time_unit: str | None = option(None, doc="unit of the trace's times", choices=(None, "s", "ms"))
+    time_unit: str | None = option(
+        None, doc="unit of the trace's times", choices=(None, "s", "ms")
+    )
     rate_per_s: float | None = option(
         None, unit="requests/s", low=0.0, doc="rate to plan for; default: busiest five minutes"
     )
@@ -155,8 +157,10 @@ class FleetEnvironment:
         self.rate_per_s, self.rate_meaning = _rate(specification, self.workload)
         self.devices = tuple(device(name) for name in specification.devices)
         self._read_prices()
-        self._scores = None if specification.scores is None else own_scores(
-            self.folder / specification.scores
+        self._scores = (
+            None
+            if specification.scores is None
+            else own_scores(self.folder / specification.scores)
         )
         self.space = ParameterSpace(_parameters(vary or {}))
         self._check_values()
@@ -225,7 +229,9 @@ class FleetEnvironment:
         allowed = None if design["devices"] == "all" else design["devices"].split("+")
         chosen = [d for d in self.devices if allowed is None or d.name in allowed]
         return tuple(
-            self._profile(design["model"], kind, design["weights"], design["kv"], design["max_batch"])
+            self._profile(
+                design["model"], kind, design["weights"], design["kv"], design["max_batch"]
+            )
             for kind in instance_types(chosen, self.specification.tensor_parallel)
         )
 
@@ -420,7 +426,10 @@ class FleetEnvironment:
         own = {}
         if specification.prices is not None:
             for row in load_prices(self.folder / specification.prices):
-                if specification.region is not None and row.region not in ("", specification.region):
+                if specification.region is not None and row.region not in (
+                    "",
+                    specification.region,
+                ):
                     continue
                 before = own.get(row.device)
                 if before is None or row.usd_per_hour < before.usd_per_hour:
@@ -449,7 +458,9 @@ class FleetEnvironment:
         for value in _options(self.space, "devices"):
             for part in [] if value == "all" else str(value).split("+"):
                 if part not in names:
-                    raise SpecificationError(f"vary.devices: {unknown('device', part, ['all', *names])}")
+                    raise SpecificationError(
+                        f"vary.devices: {unknown('device', part, ['all', *names])}"
+                    )
         for value in _options(self.space, "model"):
             transformer(value)
         for value in _options(self.space, "weights"):
@@ -457,10 +468,14 @@ class FleetEnvironment:
         for value in _options(self.space, "kv"):
             kv_format(value)
         if self.specification.today is not None:
-            known = [k.name for k in instance_types(self.devices, self.specification.tensor_parallel)]
+            known = [
+                k.name for k in instance_types(self.devices, self.specification.tensor_parallel)
+            ]
             for name in self.specification.today.fleet:
                 if name not in known:
-                    raise SpecificationError(f"environment.today.fleet: {unknown('type', name, known)}")
+                    raise SpecificationError(
+                        f"environment.today.fleet: {unknown('type', name, known)}"
+                    )
             transformer(self.specification.today.model)
 
 
@@ -589,9 +604,7 @@ def _cached_quality(model: str, weights: str, kv: str, benchmark: str, variant: 
     return quality(model, weights, kv, benchmark, variant)
 
 
-def _quality(
-    model: str, weights: str, kv: str, benchmark: str, variant: str, scores: Any
-) -> Any:
+def _quality(model: str, weights: str, kv: str, benchmark: str, variant: str, scores: Any) -> Any:
     if scores is None:
         return _cached_quality(model, weights, kv, benchmark, variant)
     return quality(model, weights, kv, benchmark, variant, scores=scores)
@@ -602,5 +615,3 @@ def _infeasible(text: str, violation: float) -> Any:
     error.violation = float(violation)
     error.binding = None
     return error
-
-

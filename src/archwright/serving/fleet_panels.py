@@ -138,7 +138,9 @@ def runner_up(environment: FleetEnvironment, design: Design) -> str:
     cost, least = second.fleet.cost_per_hour, plan.fleet.cost_per_hour
     lead = second.profiles[second.used()[0]].type.device
     more = (cost - least) / least
-    text = f"Runner-up, without {main}: {fleet_words(second)} at ${cost:,.2f} an hour (+{more:.1%})."
+    text = (
+        f"Runner-up, without {main}: {fleet_words(second)} at ${cost:,.2f} an hour (+{more:.1%})."
+    )
     # both bills are linear in the price of one accelerator of the runner-up's main device
     mine = _accelerators(plan, lead.name)
     gain = _accelerators(second, lead.name) - mine
@@ -186,7 +188,9 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
     return lines
 
 
-def _smallest_limit(environment: FleetEnvironment, design: Design, key: str, least: float) -> float:
+def _smallest_limit(
+    environment: FleetEnvironment, design: Design, key: str, least: float
+) -> float:
     """Return the least value of one limit, to two digits, at which the design can be served."""
     from dataclasses import replace
 
@@ -288,7 +292,9 @@ def _prices(environment: FleetEnvironment) -> Table:
 
 
 def _where(price: Any) -> str:
-    return ", ".join(str(p) for p in (price.cloud, price.region, price.instance, price.source) if p)
+    return ", ".join(
+        str(p) for p in (price.cloud, price.region, price.instance, price.source) if p
+    )
 
 
 def _today(environment: FleetEnvironment, plan: Plan) -> Facts:

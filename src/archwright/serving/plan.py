@@ -152,7 +152,9 @@ def plan_fleet(
         raise InfeasibleError(_shortage(problem, buckets, arrival, survive_loss)) from None
     assignment = np.zeros((*shares.shape, len(names)))
     assignment[tuple(buckets.T)] = found.share
-    units = np.where(found.share > 0, found.share * np.where(np.isinf(load), 0, load), 0).sum(axis=0)
+    units = np.where(found.share > 0, found.share * np.where(np.isinf(load), 0, load), 0).sum(
+        axis=0
+    )
     counts = found.counts
     return FleetPlan(
         counts={name: int(n) for name, n in zip(names, counts, strict=True)},
@@ -169,7 +171,9 @@ def plan_fleet(
 def _shares(given: Any) -> Floats:
     shares = np.asarray(given, dtype=np.float64)
     if shares.ndim != 2 or not shares.size:
-        raise SpecificationError(f"workload: expected a table of shares, found shape {shares.shape}")
+        raise SpecificationError(
+            f"workload: expected a table of shares, found shape {shares.shape}"
+        )
     for i, j in np.argwhere(~(shares >= 0) | np.isinf(shares)):
         raise SpecificationError(
             f"workload[{i}][{j}]: expected a share of at least 0, found {shares[i, j]}"

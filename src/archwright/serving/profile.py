@@ -182,9 +182,7 @@ def _refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple[str,
         unable = f"the memory of {kind.device.name} is not known"
     if unable is not None:
         return unable, float("nan")
-    free = roofline.free_kv_bytes(
-        model, kind.device, tensor_parallel=width, weight_format=weights
-    )
+    free = roofline.free_kv_bytes(model, kind.device, tensor_parallel=width, weight_format=weights)
     if free > 0:
         return "", float("nan")
     have = float(kind.device.memory_bytes or 0)

@@ -164,8 +164,13 @@ class _Loading:
         theta = float(solution[-1])
         share = np.zeros((items, types))
         share[tuple(self._shares.T)] = np.maximum(solution[:-1], 0.0)
-        if theta > 0:
+        share[:, np.asarray(counts) <= 0] = 0.0
+        if theta > 0 and (share.sum(axis=1) > 0).all():
             share /= share.sum(axis=1, keepdims=True)
+            load = np.where(share > 0, share * np.where(share > 0, self._load, 0.0), 0.0).sum(
+                axis=0
+            )
+            theta = float((counts[load > 0] / load[load > 0]).min())  # to the last digit
         u = np.maximum(-np.array(self._solver.getSolution().row_dual)[items:], 0.0)
         return theta, share, u / _need(u, self._load)
 
@@ -413,7 +418,9 @@ def _pack(problem: Problem, counts: Ints) -> Allocation | None:
         return None
     share = np.zeros(problem.load.shape)
     share[tuple(numbers.T)] = np.rint(solution[1:]) / problem.slices
-    used = np.multiply(share, usable.load, out=np.zeros_like(share), where=share > 0).sum(axis=0)[counts > 0]
+    used = np.multiply(share, usable.load, out=np.zeros_like(share), where=share > 0).sum(axis=0)[
+        counts > 0
+    ]
     relative = float((used / counts[counts > 0]).max())
     return Allocation(counts=counts, share=share, relative_load=relative, proven=proven)
 
@@ -454,7 +461,13 @@ def _cover_loads(
 def _highs() -> Any:
     import highspy
 
-    solver = highspy.Highs()
+    class Quiet(highspy.Highs):  # type: ignore[misc]
+        """The solver without its callbacks, whose set-up prints a banner to standard output."""
+
+        def __init__(self) -> None:
+            super(highspy.Highs, self).__init__()
+
+    solver = Quiet()
     for name, setting in (
         ("output_flag", False),
         ("threads", 1),
@@ -498,8 +511,14 @@ def _optimal(solver: Any) -> bool:
 
 def _solve(solver: Any) -> Floats | None:
     """Return the best values of the columns, or None where there are none."""
+    import highspy
+
     solver.run()
     solution = solver.getSolution()
-    if not solution.value_valid or solver.getInfo().primal_solution_status != 2:
+    # an optimum may break a row by a few of its last digits; callers measure what they use
+    feasible = solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
+    if not solution.value_valid:
+        return None
+    if not feasible and solver.getInfo().primal_solution_status != 2:
         return None
     return np.array(solution.col_value)
