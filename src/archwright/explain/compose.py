@@ -28,7 +28,7 @@ from archwright.search.panels import Table
 from archwright.search.record import Result
 from archwright.search.space import Design
 
-__all__ = ["answer", "compose", "diagnosis"]
+__all__ = ["answer", "chosen", "compose", "diagnosis"]
 
 _FORMS = {
     "$": "${:,.2f}",
@@ -37,13 +37,32 @@ _FORMS = {
     "W": "{:,.0f} W",
     "%": "{:.1f} %",
     "share": "{:.2f}",
+    "s": "{:.3g} s",
 }
-_WATT_STEP = 0.10
+_STEPS = {"W": 0.10, "%": 0.01}  # how much better counts as a step; others: any improvement
+
+
+def chosen(result: Result, environment: Environment) -> int | None:
+    """Return the row that answers: the best, and among its equals the best in other metrics.
+
+    Designs of equal losses are ranked in each metric of the environment; the least sum of ranks
+    is taken, then the earlier trial.
+    """
+    best = result.best()
+    if best is None:
+        return None
+    equals = np.flatnonzero((result.losses == result.losses[best]).all(axis=1))
+    ranks = np.zeros(len(equals))
+    for metric in environment.metrics:
+        values = result.metric(metric.name)[equals]
+        losses = values if metric.better == "lower" else -values
+        ranks += (losses[:, None] > losses[None, :]).sum(axis=1)
+    return int(equals[int(np.argmin(ranks))])
 
 
 def answer(result: Result, environment: Environment, goal: Goal) -> str:
     """Return the answer of a study in one sentence."""
-    best = result.best()
+    best = chosen(result, environment)
     if best is None:
         n = len(result.trials)
         feasible = int(np.count_nonzero(result.column("feasible")))
@@ -98,7 +117,7 @@ def compose(
     """
     from archwright import __version__
 
-    best = result.best()
+    best = chosen(result, environment)
     design = None if best is None else result.design(best)
     quantities = {metric.name: _quantity(metric, result) for metric in environment.metrics}
     feasible = np.asarray(result.column("feasible"), dtype=bool)
@@ -146,21 +165,21 @@ def _quantity(metric: Metric, result: Result) -> Quantity:
         values=result.metric(metric.name),
         direction="minimize" if metric.better == "lower" else "maximize",
         form=_form(metric),
-        share=_WATT_STEP if metric.unit == "W" else 0.0,
+        share=_STEPS.get(metric.unit, 0.0),
     )
 
 
 def _plain_name(metric: Metric) -> str:
     if metric.unit == "W":
         return "watts"
-    return metric.name.removesuffix("_s").removesuffix("_usd").replace("_", " ")
+    return metric.meaning or metric.name.replace("_", " ")
 
 
 def _meta(result: Result, environment: Environment, best: int | None) -> list[tuple[str, str]]:
     if best is None:
         return [("Designs tried", f"{len(result.trials):,}")]
     return [
-        (_plain_name(metric).capitalize(), _form(metric).format(value))
+        (metric.meaning or metric.name, _form(metric).format(value))
         for metric in environment.metrics
         if np.isfinite(value := float(result.metric(metric.name)[best]))
     ]

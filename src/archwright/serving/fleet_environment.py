@@ -50,13 +50,13 @@ _DEVICES = (
 )  # fmt: skip
 _METRICS = (
     Metric("cost_usd_per_hour", "$/h", "Cost"),
-    Metric("cost_usd_per_million_tokens", "$/M tokens", "Cost per million tokens, in and out"),
-    Metric("quality", "%", "Quality (benchmark score times what the format keeps)", "higher"),
-    Metric("power_w", "W", "Power (TDP times an assumed utilization)"),
-    Metric("ttft_p99_s", "s", "P99 time to first token, worst bucket and type in use"),
-    Metric("tpot_mean_s", "s", "Mean time per output token, worst bucket and type in use"),
-    Metric("headroom", "share", "Smallest unused share of a type", "higher"),
-    Metric("accelerators", "", "Accelerators rented"),
+    Metric("cost_usd_per_million_tokens", "$/M tokens", "Cost per million tokens"),
+    Metric("quality", "%", "Quality", "higher"),
+    Metric("power_w", "W", "Power"),
+    Metric("ttft_p99_s", "s", "P99 TTFT"),
+    Metric("tpot_mean_s", "s", "Mean TPOT"),
+    Metric("headroom", "share", "Headroom", "higher"),
+    Metric("accelerators", "", "Accelerators"),
 )
 _PROVENANCE = {
     "cost_usd_per_hour": "table",
@@ -135,7 +135,13 @@ class Plan:
 
 
 class FleetEnvironment:
-    """See the module. Build it with :func:`fleet_environment`."""
+    """See the module. Build it with :func:`fleet_environment`.
+
+    Metrics: cost in dollars an hour and a million tokens (input and output, at the rate planned
+    for); quality, a benchmark score times what the formats keep of it; power, TDP times an assumed
+    utilization; TTFT and TPOT, the worst over the buckets and types in use; headroom, the smallest
+    unused share of a type; accelerators rented.
+    """
 
     version = "1"
     deterministic = True

@@ -252,11 +252,20 @@ def _binds(environment: FleetEnvironment, plan: Plan) -> Facts:
     items = [
         f"{name}: {limit} stops a higher rate for {share:.0%} of all requests."
         for (name, limit), share in sorted(weights.items(), key=lambda item: -item[1])
+        if share >= 0.005
     ]
-    refused = [f"{p.type.name}: {p.refusal}." for p in plan.profiles if p.refusal]
+    refused = list(dict.fromkeys(_refusal(p) for p in plan.profiles if p.refusal))
     if environment.unpriced:
         refused.append(f"Left out for lack of a price: {', '.join(environment.unpriced)}.")
     return Facts(title="What binds", items=items + refused[:_SHOWN])
+
+
+def _refusal(profile: Any) -> str:
+    """Say why a type was refused; what does not depend on its width is said of the device."""
+    refusal = str(profile.refusal)
+    if refusal.startswith(profile.type.device.name):
+        return f"{refusal}."
+    return f"{profile.type.name}: {refusal}."
 
 
 def _serves(environment: FleetEnvironment, plan: Plan) -> Table:

@@ -37,6 +37,9 @@ Ints = npt.NDArray[np.int64]
 EXACT = 1e-9
 """Relative tolerance of costs, loads and headroom."""
 
+FAR = 1e300
+"""More than any price; finite, so that none of it costs nothing."""
+
 MOST_TIES = 50_000
 """Vectors of equal cost and count that are listed when slices are packed."""
 
@@ -376,7 +379,7 @@ def _ties(
         if units is not None:
             free = units - found.sum(axis=1)
             keep &= free * later.max(initial=0.0) >= left - slack
-            keep &= (free == 0) | (free * later.min(initial=np.inf) <= left + slack)
+            keep &= (free == 0) | (free * later.min(initial=FAR) <= left + slack)
         reach = found @ bounds[:, : g + 1].T
         reach += np.maximum(left, 0.0)[:, None] * best[:, g + 1 :].max(axis=1, initial=0.0)
         found = found[keep & (reach >= 1 - 1e-7).all(axis=1)]

@@ -1,0 +1,223 @@
+"""The environment ``serving/fleet``: the main job."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archwright.errors import InfeasibleError, SpecificationError
+from archwright.explain.compose import answer, compose, diagnosis
+from archwright.explain.report import render
+from archwright.search import Budget, Choice, Exhaustive, Goal, Study
+from archwright.serving import FleetEnvironment, fleet_environment, plan_fleet
+from archwright.testing import check_environment
+
+LIMITS = {"ttft_p99_s": 1.0, "tpot_mean_s": 0.05}
+DESIGN = {
+    "model": "Llama-3.1-8B",
+    "weights": "bf16",
+    "kv": "bf16",
+    "max_batch": 128,
+    "devices": "all",
+}
+SMALL = {
+    "model": Choice(["Llama-3.1-8B", "Qwen2.5-7B"]),
+    "weights": Choice(["bf16", "fp8"]),
+    "kv": Choice(["bf16", "fp8"]),
+    "max_batch": Choice([64, 128]),
+}
+
+
+def fleet(**options: Any) -> FleetEnvironment:
+    """A fleet of few devices, so that tests are quick."""
+    settings: dict[str, Any] = {
+        "rate_per_s": 10.0,
+        "limits": LIMITS,
+        "devices": ["L4", "A100-80GB-SXM", "H100-SXM"],
+        "tensor_parallel": [1, 2],
+        "cloud": "aws",
+        "vary": SMALL,
+    }
+    return fleet_environment(**(settings | options))
+
+
+def study(environment: FleetEnvironment, **goal: Any) -> Any:
+    """Run every design."""
+    wanted = Goal(**({"minimize": ["cost_usd_per_hour"], "maximize": ["quality"]} | goal))
+    return Study(environment, wanted, Exhaustive(), budget=Budget(evaluations=100)).run(), wanted
+
+
+def test_it_conforms() -> None:
+    """The suite for environments accepts it."""
+    check_environment(fleet(), n=4)
+
+
+def test_the_plan_is_that_of_plan_fleet_on_the_profiles() -> None:
+    """Nothing stands between the profiles and the exact plan."""
+    from archwright.serving import GpuProfile
+
+    environment = fleet()
+    plan = environment.plan(DESIGN)
+    gpus = {p.type.name: GpuProfile(environment.price(p.type), p.max_rate) for p in plan.profiles}
+    direct = plan_fleet(environment.workload, gpus, 10.0)
+
+    assert plan.fleet.counts == direct.counts
+    assert environment.measure(plan)["cost_usd_per_hour"] == pytest.approx(direct.cost_per_hour)
+
+
+def test_what_was_planned_is_achieved_within_the_limits() -> None:
+    """TTFT and TPOT of the worst bucket in use hold, and load and power add up."""
+    environment = fleet()
+    plan = environment.plan(DESIGN)
+    measured = environment.measure(plan)
+
+    assert 0 < measured["ttft_p99_s"] <= LIMITS["ttft_p99_s"] * 1.001
+    assert 0 < measured["tpot_mean_s"] <= LIMITS["tpot_mean_s"] * 1.001
+    watts = sum(
+        plan.fleet.counts[p.type.name] * p.type.tensor_parallel * p.type.device.tdp_w * 0.8
+        for p in plan.profiles
+    )
+    assert measured["power_w"] == pytest.approx(watts)
+    tokens = environment.workload.tokens_per_request * 10.0 * 3600
+    assert measured["cost_usd_per_million_tokens"] == pytest.approx(
+        measured["cost_usd_per_hour"] / tokens * 1e6
+    )
+
+
+def test_the_rate_comes_from_people_or_the_busiest_five_minutes() -> None:
+    """Users times requests times growth; without either, the peak of the trace."""
+    people = fleet(rate_per_s=None, users=3600.0, requests_per_user_per_hour=2.0, growth=1.5)
+    alone = fleet(rate_per_s=None)
+
+    assert people.rate_per_s == pytest.approx(3.0)
+    assert alone.rate_per_s == alone.workload.peak_rate_per_s > alone.workload.mean_rate_per_s
+
+
+def test_an_unknown_quality_is_feasible_and_kept_off_the_front() -> None:
+    """Nobody measured an FP8 KV cache on a task, so those designs are listed apart."""
+    result, goal = study(fleet())
+    kv = [result.design(row)["kv"] for row in result.unknown]
+
+    assert len(kv) == 8
+    assert set(kv) == {"fp8"}
+    assert not set(result.front) & set(result.unknown)
+    content = compose(result, fleet(), goal, command="again", title="t")
+    assert content.unranked[0].count == 8
+
+
+def test_own_prices_limit_what_can_be_had(tmp_path: Path) -> None:
+    """A CSV sets the price and the accelerators to be had; widths share them."""
+    (tmp_path / "prices.csv").write_text(
+        "device,usd_per_hour,count,region\nH100-SXM,2.0,2,here\nL4,0.5,,here\n"
+    )
+    environment = fleet(prices="prices.csv", folder=tmp_path, rate_per_s=60.0)
+    plan = environment.plan(DESIGN)
+    h100 = plan.fleet.counts["H100-SXM"] + 2 * plan.fleet.counts["H100-SXM x2"]
+
+    assert environment.unpriced == ["A100-80GB-SXM"]
+    assert h100 <= 2
+    assert environment.price(plan.profiles[-1].type) == 4.0
+
+
+def test_a_discount_scales_the_bill() -> None:
+    """Every price falls alike, so the plan stays."""
+    full, half = fleet().plan(DESIGN).fleet, fleet(discount=0.5).plan(DESIGN).fleet
+
+    assert half.counts == full.counts
+    assert half.cost_per_hour == pytest.approx(full.cost_per_hour / 2)
+
+
+def test_a_fleet_that_survives_a_loss_costs_no_less() -> None:
+    """One instance more than needed somewhere."""
+    plain, safe = fleet().plan(DESIGN).fleet, fleet(survive_loss=True).plan(DESIGN).fleet
+
+    assert safe.cost_per_hour > plain.cost_per_hour
+    assert sum(safe.counts.values()) > 1
+
+
+def test_where_nothing_holds_the_limits_it_says_which_and_what_would_help() -> None:
+    """The binding limit, its gap, and a value that works."""
+    environment = fleet(limits={"ttft_p99_s": 0.01, "tpot_mean_s": 0.05})
+    result, _ = study(environment)
+    lines = diagnosis(result, environment)
+
+    assert result.best() is None
+    assert "P99 TTFT is at best" in lines[0]
+    assert "Smallest change that helps: environment.limits.ttft_p99_s = " in lines[1]
+    helps = float(lines[1].rpartition(" = ")[2].rstrip("."))
+    relaxed = fleet(limits={"ttft_p99_s": helps, "tpot_mean_s": 0.05})
+    assert study(relaxed)[0].best() is not None
+    almost = fleet(limits={"ttft_p99_s": helps * 0.9, "tpot_mean_s": 0.05})
+    assert study(almost)[0].best() is None
+
+
+def test_a_model_that_fits_nowhere_names_the_memory() -> None:
+    """The nearest type and its lack are in the reason."""
+    environment = fleet(devices=["L4"], tensor_parallel=[1], vary={})
+    with pytest.raises(InfeasibleError, match=r"Llama-3.3-70B in bf16 fits no allowed type.*L4"):
+        environment.plan(DESIGN | {"model": "Llama-3.3-70B"})
+
+
+def test_the_report_answers_and_names_its_sources() -> None:
+    """Counts and dollars in the sentence; the fleet, what binds, prices and assumptions below."""
+    environment = fleet(today={"fleet": {"H100-SXM": 4}, "model": "Llama-3.1-8B"})
+    result, goal = study(environment)
+    page = render(compose(result, environment, goal, command="archwright run x", title="t"))
+    sentence = answer(result, environment, goal)
+
+    assert " serve 10 requests/s for $" in sentence
+    for text in ("What binds", "Against today", "Prices", "us-east-1", "of TDP", "Runner-up"):
+        assert text in page, text
+
+
+def test_the_runner_up_wins_below_its_price() -> None:
+    """At the price named, the cheapest fleet no longer costs less."""
+    environment = fleet(vary={"model": Choice(["Llama-3.1-8B"])})
+    text = environment.runner_up(
+        environment.space.design({k: v for k, v in DESIGN.items()} | {"max_batch": 128})[0]
+    )
+
+    assert "Runner-up, without" in text
+    assert "would win" in text or "make it win" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate_per_s": -1.0}, "environment.rate_per_s: -1.0 is below the least, 0.0 requests/s"),
+        ({"rate_per_s": 0.0}, "rate_per_s: expected more than 0"),
+        ({"users": 5.0}, "users and requests_per_user_per_hour go together"),
+        (
+            {"limits": {"ttft_s": 1.0}},
+            "environment.limits: unknown key 'ttft_s' .nearest: 'ttft_p99_s'",
+        ),
+        ({"limits": {"ttft_p99_s": "fast"}}, "environment.limits.ttft_p99_s: expected a number"),
+        ({"devices": ["H1000"]}, "unknown device 'H1000'"),
+        ({"workload": "builtin:chta"}, "unknown .*'builtin:chta?'?.*nearest: '(builtin:)?chat'"),
+        ({"vary": {"modle": Choice(["a"])}}, "vary: unknown parameter 'modle' .nearest: 'model'"),
+        ({"vary": {"model": Choice(["Llama-3.1-9B"])}}, "unknown .*'Llama-3.1-9B'.*Llama-3.1-8B"),
+        ({"vary": {"weights": Choice(["fp9"])}}, "unknown .*'fp9'.*fp8"),
+        ({"vary": {"devices": Choice(["H200"])}}, "vary.devices: unknown device 'H200'"),
+        ({"colud": "aws"}, "environment: unknown key 'colud' .nearest: 'cloud'"),
+    ],
+)
+def test_a_mistake_is_named(options: dict[str, Any], message: str) -> None:
+    """Key, value and nearest choice, before anything runs."""
+    with pytest.raises(SpecificationError, match=message):
+        fleet(**options)
+
+
+def test_quality_is_score_times_recovery_with_its_interval() -> None:
+    """bf16 keeps the published score; a pooled format widens the interval."""
+    environment = fleet()
+    exact = environment.quality(DESIGN)
+    pooled = environment.quality(DESIGN | {"weights": "fp8"})
+
+    assert exact.value == exact.low == exact.high == 48.3
+    assert pooled.low < pooled.value < pooled.high
+    assert math.isnan(environment.quality(DESIGN | {"kv": "fp8"}).value)
+    assert np.isfinite(pooled.value)
