@@ -130,7 +130,7 @@ def unserved(problem: Problem, weight: Floats) -> Floats:
     for b in range(items):
         columns = types + np.flatnonzero(shares[:, 0] == b)
         _add_row(solver, 1.0, 1.0, [*columns, behind + b], np.ones(len(columns) + 1))
-    _cover_loads(solver, problem, shares, first=types)
+    _cover_loads(solver, replace(problem, slices=None), shares, first=types)
     for row, limit in problem.limits:
         _add_row(solver, -math.inf, limit, np.arange(types), row)
     solution = _solve(solver)

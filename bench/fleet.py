@@ -1,0 +1,103 @@
+"""How long a proven plan takes: 10×6 buckets, 4 types, ties included; slices; many widths.
+
+Beside it, in the same run, the cost alone from ``scipy.optimize.milp`` on the plain programme.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from archwright.serving import GpuProfile, plan_fleet
+
+PRICES = {"L4": 0.70, "A10G": 1.01, "A100": 3.67, "H100": 7.5164, "L40S": 1.86, "H200": 7.912}
+
+
+def instance(seed: int, types: int, widths: tuple[int, ...]) -> tuple[Any, dict[str, GpuProfile]]:
+    """Random shares and capacities that fall with size; wide instances gain a little less."""
+    rng = np.random.default_rng(seed)
+    size = np.linspace(1, 3, 10)[:, None] * np.linspace(1, 3, 6)[None, :]
+    shares = rng.dirichlet(np.ones(60)).reshape(10, 6)
+    gpus = {}
+    for name, price in list(PRICES.items())[:types]:
+        spread = np.exp(rng.normal(0, 0.3, (10, 6)))
+        for width in widths:
+            rate = 4 * price * width**0.95 / size * spread
+            gpus[f"{name} x{width}"] = GpuProfile(price * width, rate)
+    return shares, gpus
+
+
+def scipy_cost(shares: Any, gpus: dict[str, GpuProfile], rate: float, slices: int | None) -> float:
+    """Return the least cost from the plain programme."""
+    load = np.stack([shares * rate / np.asarray(g.max_rate) for g in gpus.values()], -1)
+    load = load.reshape(-1, len(gpus)) / (slices or 1)
+    buckets, types = load.shape
+    n = buckets * types
+    assign = np.zeros((buckets, n + types))
+    cover = np.zeros((types, n + types))
+    for b in range(buckets):
+        assign[b, b * types : (b + 1) * types] = 1
+        for g in range(types):
+            cover[g, b * types + g] = load[b, g]
+    cover[:, n:] = -np.eye(types)
+    top = float(slices or 1)
+    price = [gpu.cost_per_hour for gpu in gpus.values()]
+    found = milp(
+        np.append(np.zeros(n), price),
+        constraints=[LinearConstraint(assign, top, top), LinearConstraint(cover, -np.inf, 0)],
+        integrality=np.append(np.full(n, float(slices is not None)), np.ones(types)),
+        bounds=Bounds(0, np.append(np.full(n, top), np.full(types, np.inf))),
+        options={"mip_rel_gap": 0.0, "time_limit": 60.0},
+    )
+    return float(found.fun)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument("--seeds", type=int, default=9)
+    options = parser.parse_args()
+    cases: dict[str, tuple[int, tuple[int, ...], int | None, float]] = {
+        "4 types": (4, (1,), None, 100.0),
+        "4 types, slice factor 8": (4, (1,), 8, 100.0),
+        "24 types in four widths": (6, (1, 2, 4, 8), None, 30.0),
+    }
+    rows = {}
+    for name, (types, widths, slices, rate) in cases.items():
+        ours, peer = [], []
+        for seed in range(options.seeds):
+            shares, gpus = instance(seed, types, widths)
+            started = time.perf_counter()
+            plan = plan_fleet(shares, gpus, rate, slice_factor=slices)
+            ours.append(time.perf_counter() - started)
+            if types * len(widths) <= 4:  # the plain programme needs minutes on many widths
+                started = time.perf_counter()
+                cost = scipy_cost(shares, gpus, rate, slices)
+                peer.append(time.perf_counter() - started)
+                assert plan.cost_per_hour <= cost * (1 + 1e-6)
+        rows[name] = {
+            "median_s": statistics.median(ours),
+            "slowest_s": max(ours),
+            "scipy_cost_only_s": statistics.median(peer) if peer else None,
+            "ratio": statistics.median(ours) / statistics.median(peer) if peer else None,
+        }
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for name, row in rows.items():
+        peer_text = (
+            f"scipy, cost alone: {row['scipy_cost_only_s']:.3f} s, ratio {row['ratio']:.2f}"
+            if row["ratio"] is not None
+            else "no peer"
+        )
+        print(f"{name:<26} median {row['median_s']:.3f} s, slowest {row['slowest_s']:.3f} s; {peer_text}")
+
+
+if __name__ == "__main__":
+    main()
