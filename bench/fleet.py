@@ -96,7 +96,10 @@ def main() -> None:
             if row["ratio"] is not None
             else "no peer"
         )
-        print(f"{name:<26} median {row['median_s']:.3f} s, slowest {row['slowest_s']:.3f} s; {peer_text}")
+        print(
+            f"{name:<26} median {row['median_s']:.3f} s, slowest {row['slowest_s']:.3f} s; "
+            f"{peer_text}"
+        )
 
 
 if __name__ == "__main__":

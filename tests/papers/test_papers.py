@@ -33,9 +33,9 @@ def test_the_catalogue_has_48_systems_and_their_state_is_computed() -> None:
 
 def test_a_wrong_slug_names_the_nearest_and_a_planned_one_what_works() -> None:
     """Both are a user's mistake with one line."""
-    with pytest.raises(SpecificationError, match="unknown paper 'melagne' .nearest: 'melange'"):
+    with pytest.raises(SpecificationError, match=r"unknown paper 'melagne' .nearest: 'melange'"):
         reproduce("melagne")
-    with pytest.raises(SpecificationError, match="planned, not built yet; these work: .*melange"):
+    with pytest.raises(SpecificationError, match=r"planned, not built yet; these work: .*melange"):
         reproduce("dualmap")
     with pytest.raises(SpecificationError, match="unknown size 'huge'"):
         reproduce("melange", size="huge")  # type: ignore[arg-type]

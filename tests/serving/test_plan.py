@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles.fleet_brute_force import best_fleet
 
 from archwright.errors import InfeasibleError, SpecificationError
 from archwright.serving import CountLimit, FleetPlan, GpuProfile, plan_fleet
+from oracles.fleet_brute_force import best_fleet
 
 EXAMPLE = {
     "A10G": GpuProfile(1.01, [[2, 1], [5, 2]]),
@@ -22,7 +22,9 @@ SHARES = [[0.2, 0.1], [0.5, 0.2]]
 STAIRCASE = {"A100": GpuProfile(3.67, [[2.0]]), "A10G": GpuProfile(1.01, [[0.37]])}
 
 
-def random_case(seed: int, *, types: int, ties: bool) -> tuple[np.ndarray, dict[str, GpuProfile], float]:
+def random_case(
+    seed: int, *, types: int, ties: bool
+) -> tuple[np.ndarray, dict[str, GpuProfile], float]:
     """Shares, profiles and rate; with ``ties`` the prices are commensurate."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(4)).reshape(2, 2)
@@ -38,7 +40,9 @@ def loads(shares: np.ndarray, gpus: dict[str, GpuProfile], rate: float) -> np.nd
     return shares.reshape(4, 1) * rate / rates
 
 
-def check_consistent(plan: FleetPlan, shares: Any, gpus: dict[str, GpuProfile], rate: float) -> None:
+def check_consistent(
+    plan: FleetPlan, shares: Any, gpus: dict[str, GpuProfile], rate: float
+) -> None:
     """Counts, cost, assignment, load and headroom agree with each other."""
     shares = np.asarray(shares)
     assignment = plan.assignment
@@ -78,7 +82,9 @@ def test_the_published_example_costs_6_70_sliced_and_4_68_divided() -> None:
 @pytest.mark.parametrize(
     ("rate", "a100", "a10g"), [(4.2, 2, 1), (0.3, 0, 1), (1.5, 1, 0), (8.0, 4, 0)]
 )
-def test_the_published_staircase(rate: float, a100: int, a10g: int, slice_factor: int | None) -> None:
+def test_the_published_staircase(
+    rate: float, a100: int, a10g: int, slice_factor: int | None
+) -> None:
     """The mix of the paper's figure at each rate; 8.35 against 11.01 at 4.2 requests/s."""
     plan = plan_fleet([[1.0]], STAIRCASE, rate, slice_factor=slice_factor)
 
@@ -146,9 +152,7 @@ def test_a_limit_over_several_types_holds() -> None:
     gpus = {"H x1": GpuProfile(1.0, [[1.0]]), "H x2": GpuProfile(2.0, [[2.2]]),
             "L": GpuProfile(1.5, [[1.0]])}  # fmt: skip
     free = plan_fleet([[1.0]], gpus, 6.0)
-    limited = plan_fleet(
-        [[1.0]], gpus, 6.0, limits=[CountLimit({"H x1": 1.0, "H x2": 2.0}, 4.0)]
-    )
+    limited = plan_fleet([[1.0]], gpus, 6.0, limits=[CountLimit({"H x1": 1.0, "H x2": 2.0}, 4.0)])
 
     assert free.counts["L"] == 0
     assert limited.counts["H x1"] + 2 * limited.counts["H x2"] <= 4
@@ -157,7 +161,9 @@ def test_a_limit_over_several_types_holds() -> None:
 
 def test_ties_prefer_fewer_then_roomier_then_earlier() -> None:
     """Each criterion decides where those before it are equal."""
-    fewer = plan_fleet([[1.0]], {"a": GpuProfile(1.0, [[1.0]]), "b": GpuProfile(2.0, [[2.0]])}, 2.0)
+    fewer = plan_fleet(
+        [[1.0]], {"a": GpuProfile(1.0, [[1.0]]), "b": GpuProfile(2.0, [[2.0]])}, 2.0
+    )
     roomier = plan_fleet(
         [[1.0]], {"a": GpuProfile(1.0, [[2.0]]), "b": GpuProfile(1.0, [[3.0]])}, 1.5
     )
@@ -206,7 +212,9 @@ def test_an_impossible_load_names_the_bucket(slice_factor: int | None) -> None:
     with pytest.raises(InfeasibleError, match=r"bucket \(0, 1\): 2 requests/s, but no type"):
         plan_fleet([[0.5, 0.5]], gpus, 4.0, slice_factor=slice_factor)
     gpus = {"a": GpuProfile(1.0, [[4.0, 1.0]])}
-    with pytest.raises(InfeasibleError, match=r"bucket \(0, 1\): the counts allowed leave 1\.5 of"):
+    with pytest.raises(
+        InfeasibleError, match=r"bucket \(0, 1\): the counts allowed leave 1\.5 of"
+    ):
         plan_fleet([[0.5, 0.5]], gpus, 4.0, slice_factor=slice_factor, available={"a": 1})
 
 
@@ -214,7 +222,10 @@ def test_an_impossible_load_names_the_bucket(slice_factor: int | None) -> None:
     ("change", "message"),
     [
         ({"workload": [[0.5, 0.6], [0, 0]]}, "shares must sum to 1, found 1.1"),
-        ({"workload": [[math.nan, 1], [0, 0]]}, r"workload\[0\]\[0\]: expected a share .* found nan"),
+        (
+            {"workload": [[math.nan, 1], [0, 0]]},
+            r"workload\[0\]\[0\]: expected a share .* found nan",
+        ),
         ({"workload": [[-0.5, 1.5], [0, 0]]}, r"workload\[0\]\[0\]: .* found -0.5"),
         ({"workload": [0.5, 0.5]}, r"expected a table of shares, found shape \(2,\)"),
         ({"rate": -1.0}, "rate: expected requests/s of at least 0, found -1.0"),
@@ -222,8 +233,14 @@ def test_an_impossible_load_names_the_bucket(slice_factor: int | None) -> None:
         ({"slice_factor": 0}, "slice_factor: expected None or a whole number from 1, found 0"),
         ({"gpus": {}}, "gpus: expected at least one type"),
         ({"gpus": {"a": GpuProfile(1.0, [[1.0]])}}, r"expected shape \(2, 2\) .* found \(1, 1\)"),
-        ({"gpus": {"a": GpuProfile(1.0, [[1, -1], [1, 1]])}}, r"max_rate\[0\]\[1\]: .* found -1.0"),
-        ({"gpus": {"a": GpuProfile(0.0, SHARES)}}, "cost_per_hour: expected more than 0, found 0.0"),
+        (
+            {"gpus": {"a": GpuProfile(1.0, [[1, -1], [1, 1]])}},
+            r"max_rate\[0\]\[1\]: .* found -1.0",
+        ),
+        (
+            {"gpus": {"a": GpuProfile(0.0, SHARES)}},
+            "cost_per_hour: expected more than 0, found 0.0",
+        ),
         ({"available": {"A10": 1}}, "available: unknown type 'A10' .nearest: 'A10G'"),
         ({"fixed": {"A10G": 1.5}}, "fixed.'A10G'.: expected a whole number from 0, found 1.5"),
         ({"fixed": {"A10G": 3}, "available": {"A10G": 2}}, "'A10G' is above what is available"),

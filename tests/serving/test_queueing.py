@@ -51,8 +51,8 @@ def test_large_systems_stay_finite() -> None:
     assert found[-1] == found[-2] == 1.0
 
 
-# Waits come in bursts, so one run of 200,000 arrivals still misses P(wait) by up to 7 % (32 servers,
-# load 0.7); four runs are pooled.
+# Waits come in bursts, so one run of 200,000 arrivals still misses P(wait) by up to 7 %
+# (32 servers, load 0.7); four runs are pooled.
 @pytest.mark.parametrize("servers", [1, 4, 32])
 @pytest.mark.parametrize("load", [0.5, 0.7, 0.9])
 def test_against_a_simulated_queue(servers: int, load: float) -> None:

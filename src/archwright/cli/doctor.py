@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import platform
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,15 @@ from typing import Any
 
 from archwright.cli.options import command, print_table
 
-_EXTRAS = {"nn": "torch", "bo": "botorch", "rl": "stable_baselines3", "ray": "ray",
-           "models": "transformers", "tables": "aiconfigurator_core", "dashboard": "starlette"}  # fmt: skip
+_EXTRAS = {
+    "nn": "torch",
+    "bo": "botorch",
+    "rl": "stable_baselines3",
+    "ray": "ray",
+    "models": "transformers",
+    "tables": "aiconfigurator_core",
+    "dashboard": "starlette",
+}
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -50,8 +56,6 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"needs Python 3.11 or newer, this is {platform.python_version()}")
     return f"{platform.python_version()} on {platform.platform()}"
 
 

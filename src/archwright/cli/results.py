@@ -88,9 +88,7 @@ def _compare(options: argparse.Namespace) -> int:
     ]
     print_table(columns, rows, as_json=options.json)
     if not options.json:
-        print(
-            "hypervolume: losses scaled to the range over all runs, reference 1.1; larger is better"
-        )
+        print("hypervolume: losses scaled to their range over the runs, reference 1.1")
     return 0
 
 

@@ -122,8 +122,8 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
         most = budget.evaluations if space.size is None else min(budget.evaluations, space.size)
         workers = max(1, file.workers or 1)
         print(
-            f"budget       {budget.evaluations:,} evaluations, about {each * most / workers:.1f} s "
-            f"at {each * 1e3:.1f} ms each (4 measured now)"
+            f"budget       {budget.evaluations:,} evaluations, about "
+            f"{each * most / workers:.1f} s at {each * 1e3:.1f} ms each (4 measured now)"
         )
     else:
         print(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")

@@ -43,7 +43,9 @@ class Finding:
 
     def __post_init__(self) -> None:
         if self.expected != "holds" and not self.note:
-            raise SpecificationError(f"finding {self.id!r}: expected {self.expected!r} needs a note")
+            raise SpecificationError(
+                f"finding {self.id!r}: expected {self.expected!r} needs a note"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields that ``archwright reproduce --json`` prints."""
@@ -56,7 +58,7 @@ def judge(holds: bool) -> Verdict:
     return "holds" if holds else "does not hold"
 
 
-def not_run(id: str, *, claim: str, source: str, rule: str, missing: str) -> Finding:  # noqa: A002
+def not_run(id: str, *, claim: str, source: str, rule: str, missing: str) -> Finding:
     """Return a finding that lacks its data, naming the file."""
     return Finding(
         id=id, claim=claim, source=source, ours="", rule=rule, verdict="not run", note=missing

@@ -64,9 +64,7 @@ def staircase() -> Finding:
     wanted = {4.2: (2, 1), 0.3: (0, 1), 1.5: (1, 0), 8.0: (4, 0)}
     found = {rate: plan_fleet([[1.0]], gpus, rate) for rate in wanted}
     counts = {rate: (p.counts["A100"], p.counts["A10G"]) for rate, p in found.items()}
-    alone = min(
-        plan_fleet([[1.0]], {name: gpu}, 4.2).cost_per_hour for name, gpu in gpus.items()
-    )
+    alone = min(plan_fleet([[1.0]], {name: gpu}, 4.2).cost_per_hour for name, gpu in gpus.items())
     cut = 1 - found[4.2].cost_per_hour / alone
     return Finding(
         id="staircase",
@@ -147,7 +145,7 @@ def _profiles(chat: Workload, tpot_s: float) -> dict[str, GpuProfile]:
 
 
 def _enumerate(load: np.ndarray, prices: np.ndarray, slices: int) -> float:
-    """Return the least cost over every way to give slices (load each, (types, buckets)) to types."""
+    """Return the least cost over all assignments; load of one slice, shape (types, buckets)."""
     types, buckets = load.shape
     ways = list(itertools.combinations_with_replacement(range(types), slices))
     table = np.array([[way.count(g) for g in range(types)] for way in ways], dtype=float)

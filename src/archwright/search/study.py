@@ -344,10 +344,10 @@ class _Loop:
         if budget.seconds is not None and not replaying and self.seconds >= budget.seconds:
             self.stopped = f"the budget of {budget.seconds:g} seconds is used"
             return 0
-        if self.memoize and self.space.size is not None and len(self.costs) == 1:
-            if len(self.memo) >= self.space.size:
-                self.stopped = f"the space is exhausted: all {self.space.size} designs are known"
-                return 0
+        size = self.space.size if self.memoize and len(self.costs) == 1 else None
+        if size is not None and len(self.memo) >= size:
+            self.stopped = f"the space is exhausted: all {size} designs are known"
+            return 0
         if self.stale >= STALE_WINDOWS * self.study.window:
             self.stopped = f"no new design in {STALE_WINDOWS} windows"
             return 0
@@ -371,8 +371,8 @@ class _Loop:
         for i, (key, stored) in enumerate(zip(keys, replayed, strict=False)):
             if key != stored:
                 raise StudyError(
-                    f"{self.study.folder}: code or versions changed at trial {self.asked + i}: the "
-                    f"searcher now asks {{{proposals.designs[i]}}} where the store has "
+                    f"{self.study.folder}: code or versions changed at trial {self.asked + i}: "
+                    f"the searcher now asks {{{proposals.designs[i]}}} where the store has "
                     f"{{{self.recorded.design(self.asked + i)}}}"
                 )
         if self.memoize:

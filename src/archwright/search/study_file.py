@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import tomllib
@@ -26,9 +27,7 @@ FORMAT = 1
 _TABLES = ("environment", "goal", "searcher", "budget", "run")
 _RUN = ("executor", "workers", "window", "chunk", "replicates")
 _BUDGET = ("evaluations", "cost", "seconds")
-_GOAL = (
-    "minimize", "maximize", "subject_to", "combine", "weights", "reference", "targets", "two_sided",
-)  # fmt: skip
+_GOAL = tuple(field.name for field in dataclasses.fields(Goal))
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.formats import kv_format, weight_format
-from archwright.hardware import cheapest, device, load_prices
+from archwright.hardware import Price, cheapest, device, load_prices
 from archwright.llm import own_scores, transformer
-from archwright.llm.quality import Quality, quality
+from archwright.llm.quality import quality
 from archwright.search import Choice, Fidelity, Measurements, Metric, Ordinal, Parameter
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
@@ -428,8 +428,8 @@ class FleetEnvironment:
     def _read_prices(self) -> None:
         specification = self.specification
         self.available: dict[str, int] = {}
-        self.prices: dict[str, Any] = {}
-        own = {}
+        self.prices: dict[str, Price] = {}
+        own: dict[str, Price] = {}
         if specification.prices is not None:
             for row in load_prices(self.folder / specification.prices):
                 if specification.region is not None and row.region not in (

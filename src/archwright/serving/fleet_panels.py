@@ -169,9 +169,9 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
             return []  # it can be served; a limit of the goal is what fails
     if nearest is None:
         return []
-    over, design, error = nearest
-    lines = [f"Nearest design: {environment.label(design)}: {error}."]  # type: ignore[arg-type]
-    binding = getattr(error, "binding", None)
+    over, design, problem = nearest
+    lines = [f"Nearest design: {environment.label(design)}: {problem}."]
+    binding = getattr(problem, "binding", None)
     if binding is not None:
         what, value, limit = binding
         key = "ttft_p99_s" if what == "P99 TTFT" else "tpot_mean_s"

@@ -233,7 +233,8 @@ class _Counts:
         """Return counts of the fewest units, and hold the search to that number."""
         counts = self._best(np.ones(len(known)))
         counts = known if counts is None else counts
-        _add_row(self._solver, *[float(counts.sum())] * 2, self._types)
+        units = float(counts.sum())
+        _add_row(self._solver, units, units, self._types)
         return counts
 
     def roomiest(self, known: Ints) -> Ints:
@@ -454,7 +455,7 @@ def _add_shares(
 def _cover_loads(
     solver: Any, problem: Problem, shares: npt.NDArray[np.intp], *, first: int
 ) -> None:
-    """Hold the load of each type to its count; shares are columns from ``first``, counts from 0."""
+    """Hold the load of each type to its count; shares are columns from ``first`` on."""
     for g in range(problem.load.shape[1]):
         columns = np.flatnonzero(shares[:, 1] == g)
         values = problem.load[shares[columns, 0], g] / (problem.slices or 1)

@@ -432,7 +432,7 @@ def _read_commits(folder: Path) -> tuple[list[dict[str, Any]], int]:
 def _set_aside_orphans(
     folder: Path, commits: list[dict[str, Any]], disk: Disk, notes: list[str]
 ) -> None:
-    """Rename parts without a commit record (killed between the two); their rows are in the tail."""
+    """Rename parts without a commit record: killed between the two, their rows are in the tail."""
     named = {commit["part"] for commit in commits}
     moved = False
     for path in sorted((folder / "trials").glob("*")):
