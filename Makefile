@@ -33,7 +33,7 @@ check: $(VENV)/.dev  ## lint, types, import contracts, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 bench: $(VENV)/.dev  ## time ourselves against peers, in one run
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

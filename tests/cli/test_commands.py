@@ -62,7 +62,7 @@ def test_run_ends_with_the_answer_and_the_report(study: Path, capsys) -> None:
 
     out = capsys.readouterr().out.splitlines()
     folder = study.parent / "runs" / "my"
-    assert out[0].startswith("Best of 40 designs: ")
+    assert out[-2].startswith("Best of 40 designs: ")
     assert out[-1] == f"report: {folder / 'report.html'}"
     assert (folder / "report.html").stat().st_size < 5_000_000
     assert json.loads((folder / "summary.json").read_text())["evaluations"] == 40

@@ -76,10 +76,10 @@ def _run(options: argparse.Namespace) -> int:
             ),
             folder / "report.html",
         )
-    print(sentence)
+    print(f"{len(result.trials)} designs, {len(result.front)} on the front; {result.stopped}")
     for line in diagnosis(result, study.environment):
         print(line)
-    print(f"{len(result.trials)} designs, {len(result.front)} on the front; {result.stopped}")
+    print(sentence)
     if not options.no_report:
         print(f"report: {folder / 'report.html'}")
     return 0

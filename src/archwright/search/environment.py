@@ -107,7 +107,7 @@ class Environment(Protocol):
         fidelities: ways of measuring, the truest last.
 
     An environment may also offer ``panels(design) -> list[Panel]``, ``describe(design) -> str``
-    (the answer in a sentence), ``why_infeasible(designs) -> str`` and ``identity() -> dict``
+    (the answer in a sentence), ``why_infeasible(designs) -> list[str]`` and ``identity() -> dict``
     (plain data that, with ``version``, says that two environments are the same).
     """
 

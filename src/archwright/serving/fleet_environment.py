@@ -276,7 +276,8 @@ class FleetEnvironment:
 
     def label(self, design: Design) -> str:
         """Return a short name of a design."""
-        return f"{design['model']} {design['weights']}, KV {design['kv']}, batch {design['max_batch']}"
+        formats = f"{design['weights']}, KV {design['kv']}"
+        return f"{design['model']} {formats}, batch {design['max_batch']}"
 
     def describe(self, design: Design) -> str:
         """Return the answer in a sentence."""
@@ -418,8 +419,8 @@ class FleetEnvironment:
         if limit is None or not np.isfinite(value):
             raise _infeasible(f"{bucket}: no allowed type has memory for one such request", np.nan)
         error = _infeasible(
-            f"{bucket}: {what} is at best {value:.3g} s ({profiles[g].type.name}, idle), the limit "
-            f"is {limit:g} s",
+            f"{bucket}: {what} is at best {value:.3g} s ({profiles[g].type.name}, idle), the "
+            f"limit is {limit:g} s",
             float(over[i, j]),
         )
         error.binding = (what, float(value), float(limit))
@@ -588,7 +589,8 @@ def _rate(specification: FleetSpecification, shape: Workload) -> tuple[float, st
     users, each = specification.users, specification.requests_per_user_per_hour
     if (users is None) != (each is None):
         raise SpecificationError(
-            "environment: users and requests_per_user_per_hour go together; give both or rate_per_s"
+            "environment: users and requests_per_user_per_hour go together; give both, or "
+            "rate_per_s"
         )
     if given is not None and users is not None:
         raise SpecificationError("environment: give rate_per_s or users, not both")

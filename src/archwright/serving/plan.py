@@ -113,7 +113,9 @@ def plan_fleet(
     if not gpus:
         raise SpecificationError("gpus: expected at least one type")
     if slice_factor is not None and (
-        isinstance(slice_factor, bool) or not isinstance(slice_factor, int) or slice_factor < 1
+        isinstance(slice_factor, bool)
+        or not isinstance(slice_factor, (int, np.integer))
+        or slice_factor < 1
     ):
         raise SpecificationError(
             f"slice_factor: expected None or a whole number from 1, found {slice_factor!r}"
