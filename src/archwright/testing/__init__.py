@@ -7,6 +7,7 @@ A suite takes a part, checks every clause of its contract and raises one
     check_environment(my_environment)
 """
 
+from archwright.testing.compare import same_trials
 from archwright.testing.conformance import ConformanceError
 from archwright.testing.environments import check_environment
 from archwright.testing.searchers import check_searcher
@@ -21,5 +22,6 @@ __all__ = [
     "check_searcher",
     "check_space",
     "check_store",
+    "same_trials",
     "toy_environment",
 ]
