@@ -27,7 +27,7 @@ NAMES = {
     ],
     "archwright.testing": [
         "ConformanceError", "ToyEnvironment", "check_environment", "check_searcher",
-        "check_space", "check_store", "toy_environment",
+        "check_space", "check_store", "same_trials", "toy_environment",
     ],
 }  # fmt: skip
 
