@@ -29,6 +29,41 @@ NAMES = {
         "ConformanceError", "ToyEnvironment", "check_environment", "check_searcher",
         "check_space", "check_store", "same_trials", "toy_environment",
     ],
+    "archwright.solve": [
+        "Allocation", "ParetoArchive", "Problem", "allocate", "hypervolume",
+        "nondominated", "unserved",
+    ],
+    "archwright.serving": [
+        "CountLimit", "FleetEnvironment", "FleetPlan", "FleetSpecification",
+        "GpuProfile", "InstanceType", "Limits", "Profile", "Trace", "Workload",
+        "erlang_c", "fleet_environment", "generate", "p99_wait_s", "plan_fleet",
+        "profile", "read_trace", "workload",
+    ],
+    "archwright.llm": [
+        "Quality", "Score", "Transformer", "assumptions", "benchmarks", "decode_step_s",
+        "free_kv_bytes", "kv_capacity_tokens", "own_scores", "prefill_s", "score",
+        "shards", "supports", "transformer",
+    ],
+    "archwright.hardware": [
+        "Device", "MatmulFraction", "Price", "cheapest", "device", "load_prices",
+        "matmul_fraction",
+    ],
+    "archwright.formats": [
+        "KvFormat", "Recovery", "WeightFormat", "kv_format", "kv_formats", "recovery",
+        "weight_format", "weight_formats",
+    ],
+    "archwright.explain": [
+        "Assumption", "Direction", "Front", "Quantity", "ReportContent", "TradeOff",
+        "Unranked", "best_per_metric", "hypervolume_history", "knee", "next_steps",
+        "render", "write_report",
+    ],
+    "archwright.papers": [
+        "Finding", "Paper", "as_declared", "catalogue", "paper", "reproduce",
+    ],
+    "archwright.search.store": [
+        "Disk", "Store", "TableSchema", "Verification", "read_study", "read_trials",
+        "stored_schema", "verify",
+    ],
 }  # fmt: skip
 
 

@@ -27,15 +27,20 @@ def relative_load(load: np.ndarray, counts: Sequence[int], slices: int | None) -
         for way in itertools.combinations_with_replacement(range(len(used)), slices)
     ]
     best = math.inf
+    far = np.where(np.isinf(load), 1e9, load)
     for choice in itertools.product(ways, repeat=buckets):
-        total = sum(np.array(way) * load[b, used] for b, way in enumerate(choice))
+        total = sum(np.array(way) * far[b, used] for b, way in enumerate(choice))
         best = min(best, max(t / counts[g] for t, g in zip(total, used, strict=True)))
     return best
 
 
 def _divisible(load: np.ndarray, counts: list[int]) -> float:
+    if np.isinf(load).all(axis=1).any():
+        return math.inf
     buckets, types = load.shape
     n = buckets * types
+    allowed = np.isfinite(load).ravel()
+    load = np.where(np.isinf(load), 0.0, load)
     upper = np.zeros((types, n + 1))
     equal = np.zeros((buckets, n + 1))
     for b in range(buckets):
@@ -49,6 +54,7 @@ def _divisible(load: np.ndarray, counts: list[int]) -> float:
         b_ub=np.zeros(types),
         A_eq=equal,
         b_eq=np.ones(buckets),
+        bounds=[(0, None if a else 0) for a in allowed] + [(0, None)],
     )
     return float(found.x[-1])
 

@@ -192,6 +192,22 @@ def test_laws_of_a_plan(seed: int) -> None:
     assert sliced[2] <= sliced[1] * slack <= sliced[0] * slack**2
 
 
+@given(seed=st.integers(0, 10_000))
+def test_a_rounded_relaxation_bounds_the_plan(seed: int) -> None:
+    """Each bucket on its cheapest type, counts rounded up: feasible, at most one a type dearer."""
+    shares, gpus, rate = random_case(seed, types=3, ties=bool(seed % 2))
+    prices = np.array([gpu.cost_per_hour for gpu in gpus.values()])
+    load = loads(shares, gpus, rate)
+    dollars = load * prices
+    divided = np.bincount(dollars.argmin(axis=1), load[range(4), dollars.argmin(axis=1)], 3)
+    rounded = dict(zip(gpus, np.ceil(divided - 1e-12).astype(int), strict=True))
+    cost = plan_fleet(shares, gpus, rate).cost_per_hour
+    held = plan_fleet(shares, gpus, rate, fixed=rounded).cost_per_hour
+
+    assert prices @ divided * (1 - 1e-9) <= cost <= held * (1 + 1e-9)
+    assert held <= prices @ divided + prices[divided > 0].sum()
+
+
 def test_a_bucket_without_requests_is_assigned_nowhere() -> None:
     """Its shares are zeros, even where a type could serve it."""
     plan = plan_fleet([[1.0, 0.0]], {"a": GpuProfile(1.0, [[1.0, 1.0]])}, 1.0)
@@ -244,6 +260,14 @@ def test_an_impossible_load_names_the_bucket(slice_factor: int | None) -> None:
         ({"available": {"A10": 1}}, "available: unknown type 'A10' .nearest: 'A10G'"),
         ({"fixed": {"A10G": 1.5}}, "fixed.'A10G'.: expected a whole number from 0, found 1.5"),
         ({"fixed": {"A10G": 3}, "available": {"A10G": 2}}, "'A10G' is above what is available"),
+        ({"limits": [CountLimit({"A10": 1}, 2)]}, "limits: unknown type 'A10' .nearest: 'A10G'"),
+        (
+            {"limits": [CountLimit({"A10G": -1.0}, 2)]},
+            "coefficient of 'A10G': expected a number of at least 0, found -1.0",
+        ),
+        ({"limits": [CountLimit({"A10G": 1}, math.nan)]}, "at_most: .* found nan"),
+        ({"workload": [[1.0], [0.0, 0.0]]}, "workload: expected a table .* rows of equal length"),
+        ({"gpus": {"a": GpuProfile(1.0, [["x"]])}}, r"max_rate: expected a table .* \[\['x'\]\]"),
     ],
 )
 def test_a_mistake_is_one_line(change: dict[str, Any], message: str) -> None:

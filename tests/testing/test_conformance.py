@@ -27,6 +27,7 @@ from archwright.search import (
     environment,
 )
 from archwright.search.store import folder as store_folder
+from archwright.search.store import reading as store_reading
 from archwright.search.store import tail as store_tail
 from archwright.testing import (
     ConformanceError,
@@ -251,6 +252,7 @@ def test_check_store_needs_the_digest_of_parts(monkeypatch: pytest.MonkeyPatch) 
             return Same()
 
     monkeypatch.setattr(store_folder, "hashlib", Blind)
+    monkeypatch.setattr(store_reading, "hashlib", Blind)
     with pytest.raises(ConformanceError, match="a flipped bit in a part is refused"):
         check_store(every=97)
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "report": ("results", "write the HTML report of a study"),
     "compare": ("results", "compare studies: best values, fronts, hypervolume"),
     "export": ("results", "write the trials of a study as CSV or Parquet"),
+    "verify": ("verify", "check every digest of a study; --repair sets damage aside"),
     "simulate": ("simulate", "run one configuration through one simulator"),
     "reproduce": ("papers", "compute a paper's findings anew"),
     "papers": ("papers", "list the 48 systems and their state"),

@@ -52,6 +52,14 @@ class Parameter:
         """``int``, ``float``, ``bool``, ``str`` or ``json``: how values are stored."""
         raise NotImplementedError
 
+    @property
+    def even(self) -> tuple[float, float] | None:
+        """(first code, distance) where the codes divide the unit interval evenly, else None.
+
+        A space maps all such parameters at once.
+        """
+        return None
+
     def from_unit(self, unit: Codes) -> Codes:
         """Map (n, width) numbers in [0, 1] to codes."""
         raise NotImplementedError
@@ -123,6 +131,10 @@ class _Listed(Parameter):
         if kinds <= {int, float}:
             return "float"
         return "str" if kinds == {str} else "json"
+
+    @property
+    def even(self) -> tuple[float, float] | None:
+        return 0.0, 1.0
 
     def from_unit(self, unit: Codes) -> Codes:
         return np.minimum(np.floor(unit * self.size), self.size - 1)
@@ -221,6 +233,10 @@ class Integer(Parameter):
     @property
     def type(self) -> str:
         return "int"
+
+    @property
+    def even(self) -> tuple[float, float] | None:
+        return None if self.log else (float(self.low), float(self.step))
 
     def from_unit(self, unit: Codes) -> Codes:
         if self.log:

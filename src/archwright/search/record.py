@@ -22,8 +22,14 @@ from archwright.search.environment import Environment, Measurements
 from archwright.search.goal import Goal, Scores, order
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import Design
-from archwright.search.store import Store, TableSchema, read_study, read_trials
-from archwright.search.store.folder import stored_schema
+from archwright.search.store import (
+    Disk,
+    Store,
+    TableSchema,
+    read_study,
+    read_trials,
+    stored_schema,
+)
 from archwright.solve.pareto import nondominated
 
 if TYPE_CHECKING:
@@ -132,6 +138,7 @@ class Recorder:
         folder: Path | None,
         identity: Mapping[str, Any],
         files: Mapping[str, str],
+        disk: Disk | None = None,
     ) -> Recorder:
         """Open the folder of a study, new or to continue."""
         objectives = goal.objectives
@@ -141,8 +148,17 @@ class Recorder:
             objectives.losses,
             objectives.constraints,
         )
-        store = None if folder is None else Store.open(folder, identity, schema, files=files)
-        return cls(environment, goal, schema, store)
+        store = (
+            None
+            if folder is None
+            else Store.open(folder, identity, schema, files=files, disk=disk)
+        )
+        try:
+            return cls(environment, goal, schema, store)
+        except BaseException:
+            if store is not None:
+                store.abandon()
+            raise
 
     def append(
         self,

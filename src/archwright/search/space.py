@@ -178,6 +178,11 @@ class ParameterSpace:
         for rule in self.require:
             rule.check_names(self.names)
         self._conditions = self._order_conditions()
+        even = {n: p for n, p in self.parameters.items() if p.even is not None}
+        self._uneven = [(self._slices[n], p) for n, p in self.parameters.items() if n not in even]
+        self._even = np.array([self._slices[n].start for n in even], dtype=np.intp)
+        self._first, self._step = np.array([p.even for p in even.values()]).reshape(-1, 2).T
+        self._count = np.array([p.size for p in even.values()])
         self._size: int | str | None = "unknown"
 
     def __repr__(self) -> str:
@@ -194,7 +199,7 @@ class ParameterSpace:
     def size(self) -> int | None:
         """Number of designs; None where it is infinite, or too large to count under limits."""
         if self._size == "unknown":
-            self._size = self._count()
+            self._size = self._number()
         return self._size  # type: ignore[return-value]
 
     def sample(self, rng: np.random.Generator, n: int) -> Designs:
@@ -268,10 +273,7 @@ class ParameterSpace:
 
     def encode(self, designs: Designs) -> Codes:
         """Map designs to the unit cube, shape (n, width); inactive parameters to 0.5."""
-        unit = np.empty((len(designs), self.width))
-        for name, item in self.parameters.items():
-            part = designs.codes[:, self._slices[name]]
-            unit[:, self._slices[name]] = item.to_unit(part)
+        unit = self._unit_of(designs.codes)
         return np.where(np.isnan(unit), 0.5, unit)
 
     def decode(self, unit: Codes) -> Designs:
@@ -396,8 +398,9 @@ class ParameterSpace:
 
     def _decode(self, unit: Codes) -> Designs:
         codes = np.empty_like(unit)
-        for name, item in self.parameters.items():
-            part = self._slices[name]
+        index = np.minimum(np.floor(unit[:, self._even] * self._count), self._count - 1)
+        codes[:, self._even] = self._first + index * self._step
+        for part, item in self._uneven:
             codes[:, part] = item.from_unit(unit[:, part])
         return Designs(self, self._mask(codes))
 
@@ -482,10 +485,14 @@ class ParameterSpace:
         return best
 
     def _unit_of(self, codes: Codes) -> Codes:
-        parts = [p.to_unit(codes[:, self._slices[n]]) for n, p in self.parameters.items()]
-        return np.hstack(parts)
+        unit = np.empty_like(codes)
+        even = (codes[:, self._even] - self._first) / self._step
+        unit[:, self._even] = (even + 0.5) / self._count
+        for part, item in self._uneven:
+            unit[:, part] = item.to_unit(codes[:, part])
+        return unit
 
-    def _count(self) -> int | None:
+    def _number(self) -> int | None:
         grid = math.prod(p.size for p in self.parameters.values())
         if not math.isfinite(grid):
             return None

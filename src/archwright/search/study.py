@@ -11,6 +11,7 @@ runs again what was in flight.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import json
 import time
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.errors import SpecificationError, StudyError, unknown
+from archwright.errors import SpecificationError, StoreError, StudyError, unknown
 from archwright.search.environment import Environment, Measurements
 from archwright.search.executors import Block, Executor, Serial
 from archwright.search.goal import Goal, Scores
@@ -31,6 +32,7 @@ from archwright.search.record import Recorded, Recorder, Result
 from archwright.search.searcher import Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import ParameterSpace
+from archwright.search.store import Disk
 
 __all__ = ["Budget", "Progress", "Result", "Study"]
 
@@ -111,6 +113,7 @@ class Study:
         folder: where the study is kept and continued; None keeps it in memory.
         identity: plain data that says what the study is; None derives it from the parts.
         files: further files of a new folder, name to text.
+        disk: the file layer of the folder; the fault harness puts its own here.
 
     Raises:
         SpecificationError: the parts do not fit together.
@@ -130,6 +133,7 @@ class Study:
         folder: Path | str | None = None,
         identity: Mapping[str, Any] | None = None,
         files: Mapping[str, str] | None = None,
+        disk: Disk | None = None,
     ) -> None:
         for name, value in (("window", window), ("chunk", chunk), ("replicates", replicates)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -159,6 +163,7 @@ class Study:
         self.folder = None if folder is None else Path(folder)
         self._identity = identity
         self._files = files
+        self._disk = disk
 
     def identity(self) -> dict[str, Any]:
         """Return plain data that says what this study is; a folder continues only its own."""
@@ -203,10 +208,23 @@ class Study:
             StudyError: a replayed ask differs from the stored design.
             EnvironmentFault: the environment is broken.
         """
+        try:
+            return self._run(executor or Serial(), progress)
+        except OSError as error:  # the store's: those of an environment come as EnvironmentFault
+            raise StoreError(
+                f"{self.folder}: cannot be written ({error.strerror}); the trials flushed so far "
+                "are safe, and the same command continues"
+            ) from error
+
+    def _run(self, executor: Executor, progress: Callable[[Progress], None] | None) -> Result:
         recorder = Recorder.open(
-            self.environment, self.goal, self.folder, self.identity(), self._files or {}
+            self.environment,
+            self.goal,
+            self.folder,
+            self.identity(),
+            self._files or {},
+            self._disk,
         )
-        executor = executor or Serial()
         try:
             executor.open(self.environment)
             try:
@@ -214,7 +232,8 @@ class Study:
             finally:
                 executor.close()
         except BaseException as error:
-            recorder.event("stopped", why=type(error).__name__)
+            with contextlib.suppress(OSError):
+                recorder.event("stopped", why=type(error).__name__)
             raise
         finally:
             recorder.abandon()

@@ -60,6 +60,8 @@ class FleetPlan:
             a bucket without requests.
         load: instances' worth of work on each type.
         headroom: 1 - load/count of each type; NaN where there is none.
+        proven: the headroom and the order among equals are proven too. Cost and number always
+            are; with slices a fixed amount of work is spent on the rest.
     """
 
     counts: dict[str, int]
@@ -67,6 +69,7 @@ class FleetPlan:
     assignment: Floats
     load: dict[str, float]
     headroom: dict[str, float]
+    proven: bool = True
 
 
 def plan_fleet(
@@ -83,7 +86,8 @@ def plan_fleet(
     """Return the cheapest fleet that carries a workload.
 
     Among plans of equal cost (relative 1e-9) it has the fewest instances, then the largest
-    smallest headroom, then more of the earlier name in ``gpus``. The optimum is proven.
+    smallest headroom, then more of the earlier name in ``gpus``. Cost and number of instances are
+    proven; ``proven`` tells whether the rest is.
 
     >>> gpus = {"A10G": GpuProfile(1.01, [[2, 1], [5, 2]]),
     ...         "A100-80GB": GpuProfile(3.67, [[20, 20], [40, 20]])}
@@ -167,11 +171,12 @@ def plan_fleet(
             name: float(1 - u / n) if n else math.nan
             for name, u, n in zip(names, units, counts.tolist(), strict=True)
         },
+        proven=found.proven,
     )
 
 
 def _shares(given: Any) -> Floats:
-    shares = np.asarray(given, dtype=np.float64)
+    shares = _table("workload", given)
     if shares.ndim != 2 or not shares.size:
         raise SpecificationError(
             f"workload: expected a table of shares, found shape {shares.shape}"
@@ -186,7 +191,7 @@ def _shares(given: Any) -> Floats:
 
 
 def _max_rate(name: str, profile: GpuProfile, shape: tuple[int, ...]) -> Floats:
-    rates = np.asarray(profile.max_rate, dtype=np.float64)
+    rates = _table(f"gpus[{name!r}].max_rate", profile.max_rate)
     if rates.shape != shape:
         raise SpecificationError(
             f"gpus[{name!r}].max_rate: expected shape {shape} as the workload, found {rates.shape}"
@@ -222,8 +227,23 @@ def _limit_row(limit: CountLimit, names: list[str]) -> tuple[Floats, float]:
     for name, takes in limit.coefficients.items():
         if name not in names:
             raise SpecificationError(f"limits: {unknown('type', name, names)}")
-        row[names.index(name)] = takes
-    return row, float(limit.at_most)
+        row[names.index(name)] = _from_zero(f"limits: coefficient of {name!r}", takes)
+    return row, _from_zero("limits: at_most", limit.at_most)
+
+
+def _from_zero(what: str, value: float) -> float:
+    if not _is_number(value) or not math.isfinite(value) or value < 0:
+        raise SpecificationError(f"{what}: expected a number of at least 0, found {value!r}")
+    return float(value)
+
+
+def _table(what: str, given: Any) -> Floats:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpecificationError(
+            f"{what}: expected a table of numbers with rows of equal length, found {given!r}"
+        ) from None
 
 
 def _refuse_unservable(load: Floats, buckets: npt.NDArray[Any], arrival: Floats) -> None:

@@ -20,6 +20,11 @@ class Disk:
         """Open a file for appending, creating it."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
+    def open_new(self, path: Path) -> int:
+        """Create a file that must not exist, for writing."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return os.open(path, flags, 0o644)
+
     def write(self, handle: int, data: bytes) -> None:
         """Write all of the data, or raise."""
         view = memoryview(data)
@@ -69,7 +74,7 @@ class Disk:
     def replace(self, path: Path, data: bytes) -> None:
         """Replace a file whole; for what can be rebuilt, such as the summary."""
         temporary = self._write_temporary(path, data)
-        temporary.replace(path)
+        self.rename(temporary, path)
         self.sync_folder(path.parent)
 
     def publish(self, temporary: Path, path: Path) -> None:
@@ -85,6 +90,10 @@ class Disk:
                 raise StoreError(f"{path}: exists already; nothing is overwritten") from error
             temporary.replace(path)
 
+    def rename(self, path: Path, new: Path) -> None:
+        """Give a file another name, in place of what may stand there."""
+        path.replace(new)
+
     def unlink(self, path: Path) -> None:
         """Remove a name."""
         path.unlink()
@@ -92,7 +101,7 @@ class Disk:
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         unique = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         temporary = path.with_name(f"{path.name}.{unique}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        handle = self.open_new(temporary)
         try:
             self.write(handle, data)
             self.sync(handle)

@@ -25,17 +25,25 @@ import pyarrow.parquet as pq
 from archwright.errors import StoreError
 from archwright.search.store.disk import Disk
 from archwright.search.store.lock import Lock
-from archwright.search.store.schema import TableSchema, require_schema
+from archwright.search.store.reading import (
+    FORMAT,
+    check_order,
+    digest,
+    join_tables,
+    read_commits,
+    read_part,
+    read_snapshot,
+    read_study,
+    trials_after,
+)
+from archwright.search.store.schema import TableSchema
 from archwright.search.store.tail import Tail, TailContent, read_tail
 
-__all__ = ["FORMAT", "SEAL_ROWS", "SEAL_SECONDS", "Store", "read_study", "read_trials"]
+__all__ = ["SEAL_ROWS", "SEAL_SECONDS", "Store"]
 
-FORMAT = 1
 SEAL_ROWS = 8192
 SEAL_SECONDS = 60.0
 SYNC_SECONDS = 1.0
-
-_GENESIS = "0" * 64
 
 
 @dataclass
@@ -109,13 +117,16 @@ class Store:
     @classmethod
     def _continue(cls, folder: Path, schema: TableSchema, disk: Disk, lock: Lock) -> Store:
         notes: list[str] = []
-        commits, length = _read_commits(folder)
+        origin = read_study(folder)["study_hash"]
+        commits, length, problem = read_commits(folder, origin)
+        if problem:
+            raise StoreError(f"{problem}; nothing was changed, see 'archwright verify'")
         log = folder / "commits.jsonl"
         if log.exists() and log.stat().st_size > length:
             notes.append(f"cut {log.stat().st_size - length} bytes of a torn commit record")
             disk.truncate(log, length)
         _set_aside_orphans(folder, commits, disk, notes)
-        sealed = _read_parts(folder, commits, schema)
+        sealed = [read_part(folder, commit, schema) for commit in commits]
         path = folder / "tail.arrows"
         content = read_tail(path, schema.arrow) if path.exists() else TailContent([], 0, 0)
         if content.torn:
@@ -124,12 +135,14 @@ class Store:
                 disk.truncate(path, content.length)
             else:
                 disk.unlink(path)
-        fresh = _after(content.batches, commits[-1]["last"] if commits else -1)
-        store = cls(folder, schema, disk, lock, _join(schema, sealed, fresh), notes)
-        _check_order(store.recorded, folder)
+        fresh = trials_after(content.batches, commits[-1]["last"] if commits else -1)
+        store = cls(folder, schema, disk, lock, join_tables(schema, sealed, fresh), notes)
+        check_order(store.recorded, folder)
         store._commits = commits
+        store._origin = origin
         store._tail = Tail(path, schema.arrow, disk, sequence=len(content.batches))
         store._pending = fresh
+        store._rows = sum(batch.num_rows for batch in fresh)
         if len(fresh) < len(content.batches):  # killed between a seal and its new tail
             store._tail.restart()
             for batch in fresh:
@@ -156,8 +169,8 @@ class Store:
             except OSError as error:
                 raise _full(self.folder, error) from error
             self._pending.append(batch)
-        rows = sum(b.num_rows for b in self._pending) if len(self._pending) % 16 == 0 else 0
-        if rows >= SEAL_ROWS or time.monotonic() - self._sealed_at > SEAL_SECONDS:
+            self._rows += batch.num_rows
+        if self._rows >= SEAL_ROWS or time.monotonic() - self._sealed_at > SEAL_SECONDS:
             self.seal()
 
     def seal(self) -> None:
@@ -187,15 +200,11 @@ class Store:
         """Return the whole snapshots, newest first."""
         found = []
         for path in sorted((self.folder / "searcher").glob("state-*.json"), reverse=True):
-            try:
-                record = json.loads(path.read_text())
-                digest = hashlib.sha256(json.dumps(record["state"]).encode()).hexdigest()
-                if digest == record["sha256"]:
-                    found.append(record["state"])
-                    continue
-            except (ValueError, KeyError, TypeError):
-                pass
-            self.notes.append(f"passed over the damaged snapshot {path.name}")
+            state = read_snapshot(path)
+            if state is None:
+                self.notes.append(f"passed over the damaged snapshot {path.name}")
+            else:
+                found.append(state)
         return found
 
     def event(self, kind: str, **details: Any) -> None:
@@ -223,8 +232,10 @@ class Store:
         if not self._stop.is_set():
             self._stop.set()
             self._heart.join()
-            self._tail.close()
-            self.lock.release()
+            try:
+                self._tail.close()
+            finally:
+                self.lock.release()
 
     def _seal(self) -> None:
         table = pa.Table.from_batches(self._pending, schema=self.schema.arrow)
@@ -235,7 +246,7 @@ class Store:
         folder = self.folder / "trials"
         folder.mkdir(exist_ok=True)
         self.disk.write_new(folder / name, data)
-        before = self._commits[-1]["record"] if self._commits else _GENESIS
+        before = self._commits[-1]["record"] if self._commits else self._origin
         commit = {
             "part": name,
             "first": table["trial"][0].as_py(),
@@ -244,7 +255,7 @@ class Store:
             "sha256": hashlib.sha256(data).hexdigest(),
             "before": before,
         }
-        commit["record"] = _digest(commit)
+        commit["record"] = digest(commit)
         handle = self.disk.open_append(self.folder / "commits.jsonl")
         try:
             self.disk.write(handle, json.dumps(commit).encode() + b"\n")
@@ -254,7 +265,7 @@ class Store:
         if number == 0:
             self.disk.sync_folder(self.folder)
         self._commits.append(commit)
-        self._pending = []
+        self._pending, self._rows = [], 0
         self._tail.restart()
 
     def _beat(self) -> None:
@@ -276,67 +287,15 @@ class Store:
             raise _full(self.folder, self._error)
 
     _commits: list[dict[str, Any]] = field(init=False, repr=False)
+    _origin: str = field(init=False, repr=False)
     _tail: Tail = field(init=False, repr=False)
     _pending: list[pa.RecordBatch] = field(init=False, repr=False)
+    _rows: int = field(init=False, repr=False)
     _sealed_at: float = field(init=False, repr=False)
     _error: OSError | None = field(init=False, repr=False)
     _mutex: threading.Lock = field(init=False, repr=False)
     _stop: threading.Event = field(init=False, repr=False)
     _heart: threading.Thread = field(init=False, repr=False)
-
-
-def read_study(folder: Path) -> dict[str, Any]:
-    """Return the content of ``store.json``: format, versions, the study and its columns.
-
-    Raises:
-        StoreError: no study folder, damaged, or of a newer format.
-    """
-    path = folder / "store.json"
-    if not path.exists():
-        raise StoreError(f"{folder}: is no study folder (it has no store.json)")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        version = record["format"]
-        body = {key: value for key, value in record.items() if key != "sha256"}
-        whole = version > FORMAT or _digest(body) == record["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: is damaged: {error}") from error
-    if version > FORMAT:
-        raise StoreError(
-            f"{folder}: the study has format {version}, this version reads up to {FORMAT}; "
-            "upgrade archwright"
-        )
-    if not whole:
-        raise StoreError(f"{path}: is damaged (its digest does not match)")
-    return record
-
-
-def read_trials(folder: Path) -> pa.Table:
-    """Return all flushed trials of a running or finished study, without locking it.
-
-    Raises:
-        StoreError: no study folder, or damage.
-    """
-    schema = stored_schema(read_study(folder))
-    for attempt in range(5):
-        commits, _ = _read_commits(folder)
-        path = folder / "tail.arrows"
-        batches = read_tail(path, schema.arrow).batches if path.exists() else []
-        fresh = _after(batches, commits[-1]["last"] if commits else -1)
-        first = fresh[0]["trial"][0].as_py() if fresh else None
-        if first is None or first == (commits[-1]["last"] + 1 if commits else 0) or attempt == 4:
-            break  # else a seal came between the two reads: look again
-    table = _join(schema, _read_parts(folder, commits, schema), fresh)
-    _check_order(table, folder)
-    return table
-
-
-def stored_schema(record: Mapping[str, Any]) -> TableSchema:
-    """Return the columns that ``store.json`` states."""
-    columns = record["columns"]
-    return TableSchema(
-        columns["parameters"], columns["metrics"], columns["losses"], columns["constraints"]
-    )
 
 
 def _create(
@@ -353,7 +312,7 @@ def _create(
     record: dict[str, Any] = {
         "format": FORMAT,
         "versions": {"archwright": __version__, "pyarrow": pa.__version__},
-        "study_hash": _digest(study),
+        "study_hash": digest(study),
         "study": study,
         "columns": {
             "parameters": dict(schema.parameters),
@@ -362,7 +321,7 @@ def _create(
             "constraints": list(schema.constraints),
         },
     }
-    record["sha256"] = _digest(record)
+    record["sha256"] = digest(record)
     disk.write_new(folder / "store.json", json.dumps(record, indent=1).encode() + b"\n")
     for parent in list(folder.parents)[:1]:
         disk.sync_folder(parent)
@@ -370,7 +329,7 @@ def _create(
 
 def _check_same(folder: Path, study: Mapping[str, Any]) -> None:
     stored = read_study(folder)["study"]
-    if _digest(stored) == _digest(study):
+    if digest(stored) == digest(study):
         return
     lines = differences(stored, study)
     raise StoreError(
@@ -400,35 +359,6 @@ def _is_own(name: str, known: set[str]) -> bool:
     return name in known or name.endswith(".tmp") or name in ("study.toml", "origin.json")
 
 
-def _read_commits(folder: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the whole commit records and the bytes they take; a torn last one is left out."""
-    path = folder / "commits.jsonl"
-    if not path.exists():
-        return [], 0
-    commits: list[dict[str, Any]] = []
-    length = 0
-    lines = path.read_bytes().splitlines(keepends=True)
-    before = _GENESIS
-    for i, line in enumerate(lines):
-        try:
-            record = json.loads(line)
-            body = {key: value for key, value in record.items() if key != "record"}
-            good = line.endswith(b"\n") and record["record"] == _digest(body)
-            good = good and record["before"] == before
-        except (ValueError, KeyError, TypeError, AttributeError):
-            good = False
-        if not good:
-            if i == len(lines) - 1 and not line.endswith(b"\n"):
-                break
-            raise StoreError(
-                f"{path}: record {i + 1} is damaged or of another study; nothing was changed"
-            )
-        commits.append(record)
-        before = record["record"]
-        length += len(line)
-    return commits, length
-
-
 def _set_aside_orphans(
     folder: Path, commits: list[dict[str, Any]], disk: Disk, notes: list[str]
 ) -> None:
@@ -439,47 +369,11 @@ def _set_aside_orphans(
         if path.name.endswith(".tmp"):
             disk.unlink(path)
         elif path.suffix == ".parquet" and path.name not in named:
-            path.rename(path.with_name(f"{path.name}.orphan-{time.time_ns()}"))
+            disk.rename(path, path.with_name(f"{path.name}.orphan-{time.time_ns()}"))
             notes.append(f"set aside the orphan part {path.name}")
             moved = True
     if moved:
         disk.sync_folder(folder / "trials")
-
-
-def _read_parts(
-    folder: Path, commits: list[dict[str, Any]], schema: TableSchema
-) -> list[pa.Table]:
-    tables = []
-    for commit in commits:
-        path = folder / "trials" / commit["part"]
-        if not path.exists():
-            raise StoreError(f"{path}: is missing, though its commit record stands")
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != commit["sha256"]:
-            raise StoreError(f"{path}: is damaged (its digest does not match the commit record)")
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-        require_schema(table.schema, schema.arrow, str(path))
-        tables.append(table)
-    return tables
-
-
-def _after(batches: list[pa.RecordBatch], last: int) -> list[pa.RecordBatch]:
-    return [b for b in batches if b.num_rows and b["trial"][0].as_py() > last]
-
-
-def _join(schema: TableSchema, tables: list[pa.Table], batches: list[pa.RecordBatch]) -> pa.Table:
-    tail = pa.Table.from_batches(batches, schema=schema.arrow)
-    return pa.concat_tables([*tables, tail]).combine_chunks()
-
-
-def _check_order(table: pa.Table, folder: Path) -> None:
-    import numpy as np
-
-    trials = table["trial"].to_numpy()
-    steps = np.diff(trials)
-    if len(trials) and (trials[0] != 0 or ((steps != 0) & (steps != 1)).any()):
-        at = int(trials[0]) if trials[0] != 0 else int(trials[:-1][(steps != 0) & (steps != 1)][0])
-        raise StoreError(f"{folder}: trials are missing or out of order after trial {at}")
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -489,10 +383,6 @@ def _parquet(table: pa.Table) -> bytes:
         table, sink, compression="zstd", write_page_checksum=True, write_statistics=False
     )
     return sink.getvalue()
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _full(folder: Path, error: OSError) -> StoreError:

@@ -75,9 +75,10 @@ class Tail:
 
     def restart(self) -> None:
         """Begin an empty tail in place of this one, whose rows have been sealed."""
-        self._disk.close(self._handle)
         self._disk.replace(self.path, self._head)
-        self._handle = self._disk.open_append(self.path)
+        handle = self._disk.open_append(self.path)
+        self._disk.close(self._handle)
+        self._handle = handle
         self._sequence = 0
         self.dirty = False
 
