@@ -182,7 +182,8 @@ def main() -> None:
         return
     for peer, value in speed.items():
         print(
-            f"{peer:<22} {value:10,.0f} rows/s, ours is {speed['archwright'] / value:6.1f} times it"
+            f"{peer:<22} {value:10,.0f} rows/s, "
+            f"ours is {speed['archwright'] / value:6.1f} times it"
         )
     print(f"over the faster of Optuna's: {figures['over_optuna']:.0f} times (goal 5)")
     print(

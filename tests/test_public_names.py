@@ -61,7 +61,7 @@ NAMES = {
         "Finding", "Paper", "as_declared", "catalogue", "paper", "reproduce",
     ],
     "archwright.search.store": [
-        "Disk", "Store", "TableSchema", "Verification", "read_study", "read_trials",
+        "Disk", "Store", "TableSchema", "Verification", "durability", "read_study", "read_trials",
         "stored_schema", "verify",
     ],
 }  # fmt: skip

@@ -90,6 +90,7 @@ def _entry_points() -> str:
 
 def _study() -> str:
     from archwright.search import Budget, Goal, RandomSearch, Study
+    from archwright.search.store import durability, verify
     from archwright.testing import toy_environment
 
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +108,11 @@ def _study() -> str:
         again = study().run()
         if not first.table.equals(again.table):
             raise RuntimeError("a continued study differs")
-    return f"{first.table.num_rows} trials in {tempfile.gettempdir()}"
+        found = verify(Path(folder) / "run")
+        if found.damage:
+            raise RuntimeError("; ".join(found.damage))
+        where = durability(Path(folder))
+    return f"{first.table.num_rows} trials, every digest right; {tempfile.gettempdir()}: {where}"
 
 
 def _workers() -> str:

@@ -50,7 +50,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(file, folder)
         return 0
+    from archwright.search.store import durability
+
     study = file.study_in(folder)
+    if not options.quiet:
+        print(f"store: {folder} ({durability(folder)})", file=sys.stderr)
     progress = _progress(file, quiet=options.quiet)
     try:
         result = study.run(executor=file.executor(), progress=progress.update)

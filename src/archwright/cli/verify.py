@@ -24,7 +24,7 @@ def add(name: str, commands: Any, line: str) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from archwright.search.store import verify
+    from archwright.search.store import durability, verify
 
     found = verify(options.run, repair=options.repair)
     if options.json:
@@ -32,7 +32,8 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print(
             f"{found.trials} trials are whole and in order: {found.sealed} rows in {found.parts} "
-            f"parts, {found.tail} in the tail; {found.snapshots} snapshots"
+            f"parts, {found.tail} in the tail; {found.snapshots} snapshots "
+            f"({durability(options.run)})"
         )
         for fault in found.damage:
             print(f"damage: {fault}")

@@ -9,6 +9,7 @@ trials lost, rows that differ, the slowest continuation. Exit code 1 if anything
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -16,13 +17,20 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+
+from archwright.errors import StoreError
 from archwright.search import NSGA2, Budget, Exhaustive, Goal, ParameterSpace, RandomSearch, Study
 from archwright.search.parameters import Integer, Ordinal
-from archwright.search.store import read_trials
+from archwright.search.store import Disk, read_trials
+from archwright.search.store import folder as store_folder
+from archwright.search.store.tail import read_tail
 from archwright.testing.compare import same_trials
+from archwright.testing.faults import FaultyDisk
 from archwright.testing.toys import toy_environment
 
 __all__ = ["main"]
@@ -39,13 +47,22 @@ _STUDIES: dict[str, Callable[[Path | None], Study]] = {
 }
 
 
-def _study(searcher: object, folder: Path | None, **options: object) -> Study:
+def _study(
+    searcher: object,
+    folder: Path | None,
+    disk: Disk | None = None,
+    *,
+    chunk: int = 16,
+    **options: object,
+) -> Study:
     return Study(
         toy_environment(**options),
         Goal(minimize=["cost", "time"]),
         searcher,  # type: ignore[arg-type]
         budget=Budget(evaluations=_TRIALS),
+        chunk=chunk,
         folder=folder,
+        disk=disk,
     )
 
 
@@ -72,12 +89,84 @@ def _run_forked(make: Callable[[Path | None], Study], folder: Path, kill_after_s
     return True
 
 
-def main() -> int:
+def _start_of_last(data: bytes, records: int) -> int:
+    """Return the byte at which the last records of a tail begin."""
+    reader = pa.BufferReader(data)
+    starts = []
+    while reader.tell() < len(data):
+        starts.append(reader.tell())
+        pa.ipc.read_message(reader)
+    return int(starts[1:][-records])  # the first message is the schema
+
+
+def _cuts_and_flips(records: int, flips: int, rng: random.Random) -> tuple[int, int, int]:
+    """Cut a tail at every byte of its last records, flip bits everywhere; read after each.
+
+    Returns cuts, flips, and readings that gave anything but a prefix of the true trials.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="archwright-torture-")) / "run"
+    sealed = store_folder.SEAL_ROWS
+    store_folder.SEAL_ROWS = 160  # leaves 24 records of 4 rows behind the one part
+    try:
+        _study(RandomSearch(), folder, noise=0.1, chunk=4).run()
+        with suppress(StoreError):  # stop before the last seal, so that the tail holds rows
+            count = FaultyDisk()
+            other = folder.with_name("other")
+            _study(RandomSearch(), other, count, noise=0.1, chunk=4).run()
+            at = max(i for i, kind in enumerate(count.log) if kind == "publish") - 2
+            shutil.rmtree(folder)
+            _study(RandomSearch(), folder, FaultyDisk(at, "kill before"), noise=0.1, chunk=4).run()
+    finally:
+        store_folder.SEAL_ROWS = sealed
+    whole = read_trials(folder)
+    wrong = 0
+
+    def look() -> None:
+        nonlocal wrong
+        try:
+            found = read_trials(folder)
+        except StoreError:
+            return
+        wrong += not same_trials(found, whole.slice(0, len(found)))
+
+    tail = folder / "tail.arrows"
+    data = tail.read_bytes()
+    schema = whole.schema
+    batches = read_tail(tail, schema).batches
+    rows = pa.Table.from_batches(batches, schema=schema)
+    first = _start_of_last(data, records)
+    for length in range(first, len(data)):
+        tail.write_bytes(data[:length])
+        found = pa.Table.from_batches(read_tail(tail, schema).batches, schema=schema)
+        # a cut loses the record it falls in and what follows, and nothing before it
+        wrong += len(found) < len(rows) - sum(b.num_rows for b in batches[-records:])
+        wrong += not same_trials(found, rows.slice(0, len(found)))
+    tail.write_bytes(data)
+    files = [
+        path
+        for pattern in ("trials/*.parquet", "tail.arrows", "commits.jsonl", "searcher/*.json")
+        for path in folder.glob(pattern)
+    ]
+    for _ in range(flips):
+        path = rng.choice(files)
+        before = path.read_bytes()
+        flipped = bytearray(before)
+        flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        look()
+        path.write_bytes(before)
+    shutil.rmtree(folder.parent)
+    return len(data) - first, flips, wrong
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the torture; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--records", type=int, default=20, help="records cut at every byte")
+    parser.add_argument("--flips", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     rng = random.Random(seed)
     print(f"seed {seed}")
@@ -88,8 +177,9 @@ def main() -> int:
         usual[name] = time.monotonic() - started
     kills = continued = lost = wrong = 0
     slowest = 0.0
+    names = itertools.cycle(_STUDIES)
     while kills < options.kills:
-        name = rng.choice(list(_STUDIES))
+        name = next(names)
         folder = Path(tempfile.mkdtemp(prefix="archwright-torture-"))
         flushed = 0
         while True:
@@ -111,7 +201,12 @@ def main() -> int:
         f"kills {kills}, studies continued to the end {continued}, flushed trials lost {lost}, "
         f"studies that differ {wrong}, slowest last run {slowest:.2f} s"
     )
-    return 1 if lost or wrong else 0
+    cuts, flips, silent = _cuts_and_flips(options.records, options.flips, rng)
+    print(
+        f"cuts {cuts} (every byte of the last {options.records} records), bit flips {flips}, "
+        f"silent wrong rows {silent}"
+    )
+    return 1 if lost or wrong or silent else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The store: one folder a study, exact under kills, readable without Archwright."""
 
 from archwright.search.store.disk import Disk
+from archwright.search.store.durability import durability
 from archwright.search.store.folder import Store
 from archwright.search.store.reading import read_study, read_trials, stored_schema
 from archwright.search.store.schema import TableSchema
@@ -11,6 +12,7 @@ __all__ = [
     "Store",
     "TableSchema",
     "Verification",
+    "durability",
     "read_study",
     "read_trials",
     "stored_schema",
