@@ -50,12 +50,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(file, folder)
         return 0
-    from archwright.search.store import durability
-
     study = file.study_in(folder)
-    if not options.quiet:
-        print(f"store: {folder} ({durability(folder)})", file=sys.stderr)
-    progress = _progress(file, quiet=options.quiet)
+    progress = _progress(file, folder, quiet=options.quiet)
     try:
         result = study.run(executor=file.executor(), progress=progress.update)
     finally:
@@ -137,11 +133,15 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
 class _Lines:
     """Progress without a terminal: one line a minute."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, folder: Path, *, quiet: bool) -> None:
+        self._folder: Path | None = folder
         self._quiet = quiet
         self._next = time.monotonic() + _QUIET_SECONDS
 
     def update(self, progress: Progress) -> None:
+        if self._folder is not None and not self._quiet:
+            print(_store_line(self._folder), file=sys.stderr)
+            self._folder = None
         if not self._quiet and time.monotonic() >= self._next:
             self._next = time.monotonic() + _QUIET_SECONDS
             print(
@@ -157,7 +157,7 @@ class _Lines:
 class _Panel:
     """Progress on a terminal: one live line with the best values so far."""
 
-    def __init__(self, file: StudyFile) -> None:
+    def __init__(self, file: StudyFile, folder: Path) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -177,6 +177,7 @@ class _Panel:
         if total is not None and size is not None and file.study.environment.deterministic:
             total = min(total, size)
         self._task = self._bar.add_task("search", total=total, best="")
+        self._bar.console.print(_store_line(folder), highlight=False)
         self._bar.start()
 
     def update(self, progress: Progress) -> None:
@@ -202,7 +203,14 @@ class _Panel:
         self._bar.stop()
 
 
-def _progress(file: StudyFile, *, quiet: bool) -> _Lines | _Panel:
+def _progress(file: StudyFile, folder: Path, *, quiet: bool) -> _Lines | _Panel:
     if quiet or not sys.stderr.isatty():
-        return _Lines(quiet=quiet)
-    return _Panel(file)
+        return _Lines(folder, quiet=quiet)
+    return _Panel(file, folder)
+
+
+def _store_line(folder: Path) -> str:
+    """Say where the trials go, and what that place promises."""
+    from archwright.search.store import durability
+
+    return f"store: {folder} ({durability(folder)})"
