@@ -78,11 +78,13 @@ def reproduce(slug: str, *, size: Size = "quick", seed: int = 0) -> list[Finding
         seed: seed of everything drawn.
 
     Raises:
-        SpecificationError: no such slug or size, or a system that is only planned.
+        SpecificationError: no such slug, size or seed, or a system that is only planned.
     """
     one = paper(slug)
     if size not in get_args(Size):
         raise SpecificationError(f"size: {unknown('size', size, get_args(Size))}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpecificationError(f"seed: {seed!r}, expected a whole number from 0")
     if one.state != "works":
         works = ", ".join(p.slug for p in catalogue() if p.state == "works")
         raise SpecificationError(f"{slug}: planned, not built yet; these work: {works}")
