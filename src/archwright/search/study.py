@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.errors import SpecificationError, StoreError, StudyError, unknown
+from archwright.errors import SpecificationError, StudyError, unknown
 from archwright.search.environment import Environment, Measurements
 from archwright.search.executors import Block, Executor, Serial
 from archwright.search.goal import Goal, Scores
@@ -33,6 +33,7 @@ from archwright.search.searcher import Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import ParameterSpace
 from archwright.search.store import Disk
+from archwright.search.store.folder import unwritable
 
 __all__ = ["Budget", "Progress", "Result", "Study"]
 
@@ -211,10 +212,9 @@ class Study:
         try:
             return self._run(executor or Serial(), progress)
         except OSError as error:  # the store's: those of an environment come as EnvironmentFault
-            raise StoreError(
-                f"{self.folder}: cannot be written ({error.strerror}); the trials flushed so far "
-                "are safe, and the same command continues"
-            ) from error
+            if self.folder is None:
+                raise
+            raise unwritable(self.folder, error) from error
 
     def _run(self, executor: Executor, progress: Callable[[Progress], None] | None) -> Result:
         recorder = Recorder.open(

@@ -39,7 +39,7 @@ from archwright.search.store.reading import (
 from archwright.search.store.schema import TableSchema
 from archwright.search.store.tail import Tail, TailContent, read_tail
 
-__all__ = ["SEAL_ROWS", "SEAL_SECONDS", "Store"]
+__all__ = ["SEAL_ROWS", "SEAL_SECONDS", "Store", "unwritable"]
 
 SEAL_ROWS = 8192
 SEAL_SECONDS = 60.0
@@ -167,7 +167,7 @@ class Store:
             try:
                 self._tail.append(batch)
             except OSError as error:
-                raise _full(self.folder, error) from error
+                raise unwritable(self.folder, error) from error
             self._pending.append(batch)
             self._rows += batch.num_rows
         if self._rows >= SEAL_ROWS or time.monotonic() - self._sealed_at > SEAL_SECONDS:
@@ -183,7 +183,7 @@ class Store:
             try:
                 self._seal()
             except OSError as error:
-                raise _full(self.folder, error) from error
+                raise unwritable(self.folder, error) from error
 
     def snapshot(self, state: Mapping[str, Any]) -> None:
         """Keep the state of the loop, so that continuing replays little; the last two stay."""
@@ -284,7 +284,7 @@ class Store:
 
     def _raise_sync_error(self) -> None:
         if self._error is not None:
-            raise _full(self.folder, self._error)
+            raise unwritable(self.folder, self._error)
 
     _commits: list[dict[str, Any]] = field(init=False, repr=False)
     _origin: str = field(init=False, repr=False)
@@ -385,7 +385,8 @@ def _parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _full(folder: Path, error: OSError) -> StoreError:
+def unwritable(folder: Path, error: OSError) -> StoreError:
+    """Return the one line that ends a study whose folder cannot be written."""
     return StoreError(
         f"{folder}: cannot be written ({error.strerror}); the trials flushed so far are safe, "
         "and the same command continues"
