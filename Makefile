@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 KILLS ?= 100
+RECORDS ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench reproduce torture format clean
@@ -42,7 +43,7 @@ reproduce: $(VENV)/.core  ## every paper's findings at full size
 	$(BIN)/archwright reproduce --all --size full
 
 torture: $(VENV)/.dev  ## kill studies at random moments and continue them: make torture KILLS=1000
-	$(BIN)/python -m archwright.testing.torture --kills $(KILLS)
+	$(BIN)/python -m archwright.testing.torture --kills $(KILLS) --records $(RECORDS)
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .

@@ -15,7 +15,7 @@ NAMES = {
     "archwright.provenance": ["LABELS", "Label", "Source"],
     "archwright.registry": ["GROUPS", "Entry", "Group", "entries", "resolve"],
     "archwright.search": [
-        "NSGA2", "Bars", "Budget", "Choice", "Design", "Designs", "Environment", "Executor",
+        "NSGA2", "Artifacts", "Bars", "Budget", "Choice", "Design", "Designs", "Environment", "Executor",
         "Exhaustive", "Facts", "Fidelity", "Goal", "Integer", "Measurements", "Metric",
         "Objectives", "Ordinal", "Panel", "Parameter", "ParameterSpace", "Permutation",
         "Processes", "Proposals", "RandomSearch", "Real", "Result", "Scores", "Searcher",

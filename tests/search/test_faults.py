@@ -14,10 +14,11 @@ import archwright.search.store.folder as store_folder
 import archwright.search.study as study_module
 from archwright.cli import main
 from archwright.errors import StoreError
-from archwright.search import NSGA2, Budget, Goal, RandomSearch, Study
+from archwright.search import NSGA2, Budget, Goal, Proposals, RandomSearch, Study
 from archwright.search.store import Disk, read_trials, verify
 from archwright.testing import same_trials, toy_environment
 from archwright.testing.faults import FAULTS, FaultyDisk, PowerLoss
+from archwright.testing.toys import ToyEvolution, ToyTraining
 
 TRIALS = 32
 
@@ -30,23 +31,39 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def study(name: str, folder: Path | None = None, disk: Disk | None = None) -> Study:
-    """A stochastic, a two-fidelity or a generational study."""
+    """A stochastic, a two-fidelity, a generational study, or one whose trials inherit weights."""
     environment = {
         "stochastic": toy_environment(noise=0.1),
         "fidelities": toy_environment(fidelities={"low": 0.1, "full": 1.0}),
         "generational": toy_environment(limit=1.4),
+        "inheriting": ToyTraining(),
     }[name]
-    searcher: Any = NSGA2(population=8) if name == "generational" else RandomSearch()
+    searchers: dict[str, Any] = {
+        "fidelities": BothFidelities(),
+        "generational": NSGA2(population=8),
+        "inheriting": ToyEvolution(),
+    }
     return Study(
         environment,
-        Goal(minimize=["cost", "time"]),
-        searcher,
+        Goal(minimize=["loss"] if name == "inheriting" else ["cost", "time"]),
+        searchers.get(name, RandomSearch()),
         budget=Budget(evaluations=TRIALS),
         window=16,
         chunk=8,
         folder=folder,
         disk=disk,
     )
+
+
+class BothFidelities(RandomSearch):
+    """Every second design is asked at the low fidelity."""
+
+    def ask(self, n: int) -> Any:
+        designs = super().ask(n)
+        return Proposals(
+            designs=designs,
+            fidelity=tuple("low" if i % 2 else "full" for i in range(len(designs))),
+        )
 
 
 @cache
@@ -62,7 +79,7 @@ def operations(name: str, folder: Path) -> list[str]:
     return disk.log
 
 
-NAMES = ["stochastic", "fidelities", "generational"]
+NAMES = ["stochastic", "fidelities", "generational", "inheriting"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -70,7 +87,8 @@ NAMES = ["stochastic", "fidelities", "generational"]
 def test_continued_after_a_fault_at_every_operation(name: str, fault: Any, tmp_path: Path) -> None:
     """One line ends the run; the same command then gives the undisturbed trials."""
     log = operations(name, tmp_path / "count")
-    assert {"write", "sync", "publish", "rename"} <= set(log)
+    assert {"write", "sync", "publish", "rename", "seal", "tell"} <= set(log)
+    assert "snapshot" in log or name == "generational"  # pymoo's state only pickles
     for at in range(len(log)):
         folder = tmp_path / f"run-{at}"
         disk = FaultyDisk(at, fault)

@@ -123,7 +123,10 @@ def test_an_orphan_part_is_set_aside(tmp_path: Path) -> None:
 
     assert store.notes == ["set aside the orphan part part-00000.parquet"]
     assert store.recorded["trial"].to_pylist() == [0, 1, 2, 3]
-    names = sorted(path.name.split("-1")[0] for path in trials.iterdir())
+    names = sorted(
+        path.name.rpartition("-")[0] if "orphan" in path.name else path.name
+        for path in trials.iterdir()
+    )
     assert names == ["part-00000.parquet", "part-00000.parquet.orphan"]
     assert read_trials(tmp_path / "s").num_rows == 4
 

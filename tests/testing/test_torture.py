@@ -7,12 +7,14 @@ import sys
 
 
 def test_ten_kills_a_study_lose_nothing() -> None:
-    """Fifty SIGKILLs over five studies, cuts at every byte of two records, 200 bit flips."""
+    """Seventy SIGKILLs over seven studies, some with workers; cuts and flips."""
     words = [
         "-m",
         "archwright.testing.torture",
         "--kills",
-        "50",
+        "70",
+        "--parallel",
+        "0.1",
         "--records",
         "2",
         "--flips",

@@ -32,8 +32,8 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print(
             f"{found.trials} trials are whole and in order: {found.sealed} rows in {found.parts} "
-            f"parts, {found.tail} in the tail; {found.snapshots} snapshots "
-            f"({durability(options.run)})"
+            f"parts, {found.tail} in the tail; {found.snapshots} snapshots, "
+            f"{found.artifacts} artifacts ({durability(options.run)})"
         )
         for fault in found.damage:
             print(f"damage: {fault}")

@@ -24,10 +24,12 @@ from archwright.search.searchers.exhaustive import Exhaustive
 from archwright.search.searchers.nsga2 import NSGA2
 from archwright.search.searchers.random import RandomSearch
 from archwright.search.space import Design, Designs, ParameterSpace, Space
+from archwright.search.store.artifacts import Artifacts
 from archwright.search.study import Budget, Result, Study
 
 __all__ = [
     "NSGA2",
+    "Artifacts",
     "Bars",
     "Budget",
     "Choice",

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from archwright.errors import EnvironmentFault, InfeasibleError, SpecificationError, unknown
 from archwright.search.parameters import parameter
 from archwright.search.space import ParameterSpace, Space
+from archwright.search.store.artifacts import Artifacts
 from archwright.specification import from_mapping, read_path, replace_path, to_mapping
 
 __all__ = [
@@ -75,6 +76,7 @@ class Measurements:
         violation: how far an infeasible design is from feasible, relative (0.2 = 20 % over its
             limit); NaN or None where the environment cannot tell.
         cost_s: n costs in seconds of what was simulated, where the environment counts them.
+        artifacts: name to n digests of the files the designs left; filled in by the executor.
     """
 
     metrics: Mapping[str, Floats]
@@ -85,6 +87,7 @@ class Measurements:
     reason: Sequence[str | None] | None = None
     violation: Floats | None = None
     cost_s: Floats | None = None
+    artifacts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.metrics.values())))
@@ -93,6 +96,27 @@ class Measurements:
     def is_feasible(self) -> npt.NDArray[np.bool_]:
         """The n booleans, all true where the environment gave none."""
         return np.ones(len(self), dtype=bool) if self.feasible is None else self.feasible
+
+    def take(self, rows: slice | npt.NDArray[np.integer[Any]]) -> Measurements:
+        """Return the measurements of some rows."""
+
+        def pick(columns: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: np.asarray(column)[rows] for name, column in columns.items()}
+
+        def entries(values: Sequence[str | None]) -> list[str | None]:
+            at = range(len(values))[rows] if isinstance(rows, slice) else rows.tolist()
+            return [values[i] for i in at]
+
+        return Measurements(
+            metrics=pick(self.metrics),
+            low=pick(self.low),
+            high=pick(self.high),
+            provenance=self.provenance,
+            feasible=self.is_feasible[rows],
+            reason=None if self.reason is None else entries(self.reason),
+            violation=None if self.violation is None else self.violation[rows],
+            artifacts={name: entries(digests) for name, digests in self.artifacts.items()},
+        )
 
 
 @runtime_checkable
@@ -107,8 +131,9 @@ class Environment(Protocol):
         fidelities: ways of measuring, the truest last.
 
     An environment may also offer ``panels(design) -> list[Panel]``, ``describe(design) -> str``
-    (the answer in a sentence), ``why_infeasible(designs) -> list[str]`` and ``identity() -> dict``
-    (plain data that, with ``version``, says that two environments are the same).
+    (the answer in a sentence), ``why_infeasible(designs) -> list[str]``, ``identity() -> dict``
+    (plain data that, with ``version``, says that two environments are the same) and ``artifacts``
+    (names of the files that a trial leaves for those that inherit from it, such as weights).
     """
 
     @property
@@ -129,12 +154,14 @@ class Environment(Protocol):
         seeds: npt.NDArray[np.uint64],
         fidelity: str,
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         """Measure designs, one seed each.
 
         Infeasible is an answer with a reason; a broken environment raises. ``parents`` (trial
-        numbers, -1 for none) and ``artifacts`` carry inherited state.
+        numbers, -1 for none) say whom each inherits from; ``artifacts.read(row, name)`` gives
+        what the parent of a design left (None without one), ``artifacts.write(row, name, data)``
+        leaves something itself. Both are None where nothing is inherited or kept.
         """
 
 
@@ -198,7 +225,7 @@ class SimulatorEnvironment:
         seeds: npt.NDArray[np.uint64],
         fidelity: str = "full",
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         """Run the simulator once a design."""
         del fidelity, parents, artifacts

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from archwright.errors import ArchwrightError, EnvironmentFault, SpecificationError, unknown
 from archwright.search.environment import Environment, Measurements, check_measurements
+from archwright.search.store.artifacts import Artifacts
 
 __all__ = ["Block", "Executor", "Processes", "Serial", "make_executor", "measure"]
 
@@ -33,6 +34,7 @@ class Block:
         seeds: shape (n,).
         fidelity: name of the fidelity.
         parents: trial numbers, -1 for none; None where nothing is inherited.
+        artifacts: what the designs inherit and leave; None where the environment keeps none.
     """
 
     first: int
@@ -40,6 +42,7 @@ class Block:
     seeds: npt.NDArray[np.uint64]
     fidelity: str
     parents: npt.NDArray[np.int64] | None = None
+    artifacts: Artifacts | None = None
 
 
 def measure(environment: Environment, block: Block) -> tuple[Measurements, float]:
@@ -52,7 +55,11 @@ def measure(environment: Environment, block: Block) -> tuple[Measurements, float
     n = len(block.designs)
     try:
         result = environment.evaluate(
-            block.designs, seeds=block.seeds, fidelity=block.fidelity, parents=block.parents
+            block.designs,
+            seeds=block.seeds,
+            fidelity=block.fidelity,
+            parents=block.parents,
+            artifacts=block.artifacts,
         )
     except ArchwrightError:
         raise
@@ -62,7 +69,10 @@ def measure(environment: Environment, block: Block) -> tuple[Measurements, float
             f"{type(error).__name__}: {error}"
         ) from error
     seconds = time.perf_counter() - started
-    return check_measurements(result, n, environment.metrics), seconds
+    measured = check_measurements(result, n, environment.metrics)
+    if block.artifacts is not None:
+        measured = replace(measured, artifacts=block.artifacts.written)
+    return measured, seconds
 
 
 class Executor(Protocol):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from archwright.search.store import (
     read_trials,
     stored_schema,
 )
+from archwright.search.store.artifacts import read_artifact
 from archwright.solve.pareto import nondominated
 
 if TYPE_CHECKING:
@@ -98,18 +100,7 @@ class Recorded:
 
     def measured(self, first: int, n: int) -> list[Measurements]:
         """Return the measurements of trials first to first + n - 1, one a replicate."""
-        part = slice(first, first + n)
-        return [
-            Measurements(
-                metrics={k: v[part] for k, v in whole.metrics.items()},
-                low={k: v[part] for k, v in whole.low.items()},
-                high={k: v[part] for k, v in whole.high.items()},
-                feasible=whole.is_feasible[part],
-                reason=None if whole.reason is None else whole.reason[part],
-                violation=None if whole.violation is None else whole.violation[part],
-            )
-            for whole in self._measured
-        ]
+        return [whole.take(slice(first, first + n)) for whole in self._measured]
 
 
 class Recorder:
@@ -118,6 +109,9 @@ class Recorder:
     def __init__(
         self, environment: Environment, goal: Goal, schema: TableSchema, store: Store | None
     ) -> None:
+        self.artifacts = schema.artifacts
+        self.disk = Disk() if store is None else store.disk
+        self._memory: tempfile.TemporaryDirectory[str] | None = None
         self._environment = environment
         self._goal = goal
         self._schema = schema
@@ -147,6 +141,7 @@ class Recorder:
             [metric.name for metric in environment.metrics],
             objectives.losses,
             objectives.constraints,
+            tuple(getattr(environment, "artifacts", ())),
         )
         store = (
             None
@@ -203,6 +198,8 @@ class Recorder:
                 rows[f"loss.{name}"] = score.losses[:, i]
             for i, name in enumerate(self._schema.constraints):
                 rows[f"constraint.{name}"] = score.violations[:, i]
+            for name, digests in measured.artifacts.items():
+                rows[f"artifact.{name}"] = digests
             rows["feasible"] = score.feasible
             if measured.reason is not None:
                 rows["reason"] = list(measured.reason)
@@ -212,6 +209,15 @@ class Recorder:
             self._store.append(whole)
         else:
             self._batches.append(self._schema.batch(whole))
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Where artifacts are: in the study's folder, or a temporary one."""
+        if self._store is not None:
+            return self._store.folder / "artifacts"
+        if self._memory is None:
+            self._memory = tempfile.TemporaryDirectory(prefix="archwright-artifacts-")
+        return Path(self._memory.name) / "artifacts"
 
     def snapshot(self, state: Mapping[str, Any], seconds: float) -> None:
         """Keep a snapshot of the loop."""
@@ -250,6 +256,7 @@ class Recorder:
         self._store.seal()
         self.note_elapsed(seconds)
         table = read_trials(self._store.folder)
+        self._store.collect(table)
         result = Result(table, self._schema, stopped, self._store.folder, tuple(self._store.notes))
         self._store.write("front.csv", result.front_csv())
         summary = _summary(result, self._provenance, stopped, evaluations, seconds, seed)
@@ -262,6 +269,8 @@ class Recorder:
         """Release the folder."""
         if self._store is not None:
             self._store.abandon()
+        if self._memory is not None:
+            self._memory.cleanup()
 
     def _read_elapsed(self) -> float:
         if self._store is None:
@@ -372,6 +381,20 @@ class Result:
             return int(order(scores)[0])
         return int(self.front[0]) if len(self.front) else None
 
+    def artifact(self, row: int, name: str) -> bytes | None:
+        """Return what the design of a row of :attr:`trials` left; None where it left nothing.
+
+        Raises:
+            SpecificationError: no such artifact, or the study was kept in memory.
+            StoreError: the file is missing or damaged.
+        """
+        if name not in self.schema.artifacts:
+            raise SpecificationError(unknown("artifact", name, self.schema.artifacts))
+        if self.folder is None:
+            raise SpecificationError("artifacts of a study without a folder are not kept")
+        digest = self.trials[f"artifact.{name}"][row].as_py()
+        return None if digest is None else read_artifact(self.folder / "artifacts", digest)
+
     def front_csv(self) -> str:
         """Return the front as CSV text: trial, parameters, metrics."""
         names = ["trial", *(f"param.{n}" for n in self.schema.parameters)]
@@ -413,6 +436,7 @@ def _measurements(table: pa.Table, schema: TableSchema) -> Measurements:
         feasible=measured,
         reason=table["reason"].to_pylist(),
         violation=outside,
+        artifacts={name: table[f"artifact.{name}"].to_pylist() for name in schema.artifacts},
     )
 
 

@@ -33,7 +33,8 @@ from archwright.search.searcher import Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import ParameterSpace
 from archwright.search.store import Disk
-from archwright.search.store.folder import unwritable
+from archwright.search.store.artifacts import Artifacts
+from archwright.search.store.disk import unwritable
 
 __all__ = ["Budget", "Progress", "Result", "Study"]
 
@@ -438,8 +439,28 @@ class _Loop:
                     seeds=trial_seeds(self.study.seed, block.first + rows, replicate),
                     fidelity=name,
                     parents=block.parents[rows] if inherits else None,
+                    artifacts=self._artifacts(block.parents[rows], replicate),
                 )
                 block.work.append((rows, replicate, self.executor.submit(work)))
+
+    def _artifacts(self, parents: npt.NDArray[np.int64], replicate: int) -> Artifacts | None:
+        """Return what designs of such parents inherit and may leave."""
+
+        def inherit(parent: int) -> Mapping[str, str | None]:
+            if parent < 0:
+                return {}
+            at = bisect.bisect_right(self.firsts, parent) - 1
+            left = self.told_blocks[at][replicate].artifacts
+            return {name: column[parent - self.firsts[at]] for name, column in left.items()}
+
+        if not self.recorder.artifacts:
+            return None
+        left = [inherit(parent) for parent in parents.tolist()]
+        names = self.recorder.artifacts
+        inherited = {name: [one.get(name) for one in left] for name in names}
+        return Artifacts(
+            self.recorder.artifacts_folder, names, inherited, len(parents), self.recorder.disk
+        )
 
     # telling
 
@@ -457,6 +478,7 @@ class _Loop:
         scores = self._mean_scores(results)
         if not replay:
             self.recorder.append(block, results, scores, seconds, self.study.seed)
+            self.recorder.disk.reach("tell")
         self.told += n
         self.feasible += int(scores.feasible.sum())
         self.study.searcher.tell(
@@ -500,13 +522,13 @@ class _Loop:
             at = bisect.bisect_right(self.firsts, source) - 1
             row = np.array([source - self.firsts[at]])
             for replicate, part in enumerate(parts):
-                part.append((np.array([i]), _rows(self.told_blocks[at][replicate], row)))
+                part.append((np.array([i]), self.told_blocks[at][replicate].take(row)))
         joined = [_merge(n, part) for part in parts]
         inner = block.repeat_of >= block.first
         if inner.any():
             source_rows = np.arange(n)
             source_rows[inner] = block.repeat_of[inner] - block.first
-            joined = [_rows(whole, source_rows) for whole in joined]
+            joined = [whole.take(source_rows) for whole in joined]
         return joined, seconds
 
     def _mean_scores(self, results: list[Measurements]) -> Scores:
@@ -611,21 +633,6 @@ def _marks(
     ]
 
 
-def _rows(measured: Measurements, rows: npt.NDArray[Any]) -> Measurements:
-    def pick(columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        return {name: column[rows] for name, column in columns.items()}
-
-    return Measurements(
-        metrics=pick(measured.metrics),
-        low=pick(measured.low),
-        high=pick(measured.high),
-        provenance=measured.provenance,
-        feasible=measured.is_feasible[rows],
-        reason=None if measured.reason is None else [measured.reason[i] for i in rows],
-        violation=None if measured.violation is None else measured.violation[rows],
-    )
-
-
 def _merge(n: int, parts: list[tuple[npt.NDArray[np.intp], Measurements]]) -> Measurements:
     """Join measurements of some rows into one of n rows."""
 
@@ -640,12 +647,17 @@ def _merge(n: int, parts: list[tuple[npt.NDArray[np.intp], Measurements]]) -> Me
     feasible = np.ones(n, dtype=bool)
     reason: list[str | None] = [None] * n
     violation = np.full(n, np.nan)
+    artifacts: dict[str, list[str | None]] = {}
     for rows, part in parts:
         feasible[rows] = part.is_feasible
         for i, row in enumerate(rows):
             reason[row] = None if part.reason is None else part.reason[i]
         if part.violation is not None:
             violation[rows] = part.violation
+        for name, digests in part.artifacts.items():
+            column = artifacts.setdefault(name, [None] * n)
+            for i, row in enumerate(rows):
+                column[row] = digests[i]
     return Measurements(
         metrics=join(lambda part: part.metrics),
         low=join(lambda part: part.low),
@@ -654,6 +666,7 @@ def _merge(n: int, parts: list[tuple[npt.NDArray[np.intp], Measurements]]) -> Me
         feasible=feasible,
         reason=reason,
         violation=violation,
+        artifacts=artifacts,
     )
 
 

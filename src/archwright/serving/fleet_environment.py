@@ -25,6 +25,7 @@ from archwright.llm.quality import quality
 from archwright.search import Choice, Fidelity, Measurements, Metric, Ordinal, Parameter
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
+from archwright.search.store.artifacts import Artifacts
 from archwright.serving import fleet_panels
 from archwright.serving.plan import CountLimit, FleetPlan, GpuProfile, plan_fleet
 from archwright.serving.profile import InstanceType, Limits, Profile, instance_types, profile
@@ -188,7 +189,7 @@ class FleetEnvironment:
         seeds: npt.NDArray[np.uint64],
         fidelity: str = "analytic",
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         """Plan a fleet for each design."""
         del seeds, fidelity, parents, artifacts

@@ -27,6 +27,7 @@ from archwright.search import (
     Trials,
 )
 from archwright.search.store import Store
+from archwright.search.store.artifacts import Artifacts
 from archwright.testing.toys import ToyEnvironment
 
 __all__ = [
@@ -104,6 +105,7 @@ class BrokenSpace(ParameterSpace):
 
 
 ENVIRONMENT_FAULTS: Mapping[str, str] = {
+    "artifacts": "feasible designs leave the artifacts that it declares",
     "cost": "fidelities have names and costs",
     "deterministic": "deterministic means that seeds have no influence",
     "global": "global randomness plays no part",
@@ -132,6 +134,7 @@ class BrokenEnvironment(ToyEnvironment):
         self.fault = fault
         self.deterministic = True
         self.calls = 0
+        self.artifacts = ("weights",) if fault == "artifacts" else ()
 
     def evaluate(
         self,
@@ -140,7 +143,7 @@ class BrokenEnvironment(ToyEnvironment):
         seeds: npt.NDArray[np.uint64],
         fidelity: str = "full",
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         measured = super().evaluate(designs, seeds=seeds, fidelity=fidelity)
         cost, n = measured.metrics["cost"], len(designs)

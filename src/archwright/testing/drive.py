@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from archwright.search import Environment, Goal, Measurements, Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
+from archwright.search.store.artifacts import Artifacts
 from archwright.testing.conformance import ensure
 
 __all__ = ["Drive", "Spoiled"]
@@ -55,7 +56,7 @@ class Spoiled:
         seeds: npt.NDArray[np.uint64],
         fidelity: str,
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         """Measure, then take away."""
         measured = self._environment.evaluate(

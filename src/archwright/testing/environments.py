@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from archwright.provenance import LABELS
 from archwright.search import Environment, Measurements, Space
 from archwright.search.environment import check_measurements
 from archwright.search.seeds import trial_seeds
+from archwright.search.store import Disk
+from archwright.search.store.artifacts import Artifacts
 from archwright.testing.conformance import Checks, elsewhere, ensure, global_randomness
 
 __all__ = ["check_environment"]
@@ -132,6 +136,8 @@ class _Suite:
             return
         self._answers()
         self._repeats()
+        if getattr(self.environment, "artifacts", ()):
+            self._leaves()
         if processes:
             with self.checks.clause(
                 "another process measures the same", "state outside the environment object"
@@ -140,6 +146,28 @@ class _Suite:
                     _evaluate, self.environment, self.designs, self.seeds, self.fidelity
                 )
                 self._same(self.evaluate(), there, "a second process measures")
+
+    def _leaves(self) -> None:
+        """Check what trials leave: every declared artifact, and the same again."""
+        names, n = self.environment.artifacts, len(self.designs)  # type: ignore[attr-defined]
+        with (
+            self.checks.clause(
+                "feasible designs leave the artifacts that it declares",
+                "artifacts.write left out, or content that depends on the time or the process",
+            ),
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            left = []
+            for _ in range(2):
+                artifacts = Artifacts(Path(folder) / "artifacts", names, {}, n, Disk())
+                measured = self.environment.evaluate(
+                    self.designs, seeds=self.seeds, fidelity=self.fidelity, artifacts=artifacts
+                )
+                left.append(artifacts.written)
+            for name in names:
+                for i in np.flatnonzero(measured.is_feasible):
+                    ensure(left[0][name][i], f"design {i} left no {name!r}")
+            ensure(left[0] == left[1], "the same designs and seeds left other contents")
 
     def evaluate(self, rows: Any = None, seeds: Seeds | None = None) -> Measurements:
         at = np.arange(len(self.designs)) if rows is None else np.asarray(rows)
@@ -197,13 +225,15 @@ class _Suite:
             "one generator for the whole batch, or a result that depends on the place in it",
         ):
             for i in range(n):
-                self._same(_rows(whole, [i]), self.evaluate([i]), f"design {i} alone gives")
+                self._same(
+                    whole.take(np.array([i])), self.evaluate([i]), f"design {i} alone gives"
+                )
             for cut in (1, n // 2):
                 head, tail = np.arange(cut), np.arange(cut, n)
-                self._same(_rows(whole, head), self.evaluate(head), f"the first {cut} give")
-                self._same(_rows(whole, tail), self.evaluate(tail), f"all after {cut} give")
+                self._same(whole.take(head), self.evaluate(head), f"the first {cut} give")
+                self._same(whole.take(tail), self.evaluate(tail), f"all after {cut} give")
             back = np.arange(n)[::-1]
-            self._same(_rows(whole, back), self.evaluate(back), "in reverse order they give")
+            self._same(whole.take(back), self.evaluate(back), "in reverse order they give")
         with checks.clause("evaluate leaves designs and seeds alone", "an operation in place"):
             seeds = self.seeds.copy()
             _evaluate(self.environment, self.designs, self.seeds, self.fidelity)
@@ -255,19 +285,3 @@ def _difference(a: Measurements, b: Measurements, rtol: float) -> str | None:
     none = np.full(len(a), np.nan)
     x, y = (none if m.violation is None else m.violation for m in (a, b))
     return None if np.allclose(x, y, rtol=rtol, atol=0.0, equal_nan=True) else "violation"
-
-
-def _rows(measured: Measurements, rows: Any) -> Measurements:
-    at = np.asarray(rows)
-
-    def pick(columns: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: np.asarray(column)[at] for name, column in columns.items()}
-
-    return Measurements(
-        metrics=pick(measured.metrics),
-        low=pick(measured.low),
-        high=pick(measured.high),
-        feasible=np.asarray(measured.is_feasible)[at],
-        reason=None if measured.reason is None else [measured.reason[i] for i in at],
-        violation=None if measured.violation is None else np.asarray(measured.violation)[at],
-    )

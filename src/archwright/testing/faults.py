@@ -1,8 +1,9 @@
 """The fault harness: a file layer that fails on purpose, or forgets what was not synced.
 
-Every durable operation of the store goes through :class:`~archwright.search.store.Disk`. These
-layers stand in for it, count its operations, and at the n-th of a kind kill, fail, or cut it
-short. After a kill the layer is dead, so nothing that follows reaches the disk, as after SIGKILL;
+Every durable operation of the store goes through :class:`~archwright.search.store.Disk`, and so do
+named points of the program: ``seal``, ``snapshot`` and ``tell``. These layers stand in for it,
+count operations and points, and at the n-th of a kind kill, fail, or cut it short. After a kill
+the layer is dead, so nothing that follows reaches the disk, as after SIGKILL.
 :meth:`PowerLoss.crash` then turns the folder into one that a power cut may leave.
 """
 
@@ -18,7 +19,13 @@ import numpy as np
 
 from archwright.search.store import Disk
 
-__all__ = ["FAULTS", "Fault", "FaultyDisk", "PowerLoss"]
+__all__ = ["FAULTS", "KINDS", "Fault", "FaultyDisk", "PowerLoss"]
+
+KINDS = (
+    *("write", "sync", "publish", "rename", "unlink", "truncate"),
+    *("seal", "snapshot", "tell"),
+)
+"""What goes wrong: operations of the file layer, and points of the program."""
 
 Fault = Literal["kill before", "kill after", "kill within", "no space", "io error"]
 FAULTS: tuple[Fault, ...] = ("kill before", "kill after", "kill within", "no space", "io error")
@@ -32,8 +39,7 @@ class FaultyDisk(Disk):
         fault: what happens there. ``kill within`` writes a part of the data first; ``no space``
             does so too and raises ENOSPC; ``io error`` raises EIO. After a kill every later
             operation fails; after an error they work again.
-        kinds: which operations are counted: ``write``, ``sync``, ``publish``, ``rename``,
-            ``unlink``, ``truncate``.
+        kinds: which operations and points are counted; all of :data:`KINDS` by default.
 
     Attributes:
         count: operations seen so far.
@@ -45,7 +51,7 @@ class FaultyDisk(Disk):
         at: int | None = None,
         fault: Fault = "kill before",
         *,
-        kinds: Sequence[str] = ("write", "sync", "publish", "rename", "unlink", "truncate"),
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         self._at = at
         self._fault = fault
@@ -54,6 +60,10 @@ class FaultyDisk(Disk):
         self.log: list[str] = []
         self.tripped = False
         self._dead = False
+
+    def reach(self, point: str) -> None:
+        if self._due(point):
+            self._trip()
 
     def write(self, handle: int, data: bytes) -> None:
         if self._due("write"):
@@ -121,16 +131,17 @@ class FaultyDisk(Disk):
 class PowerLoss(FaultyDisk):
     """A disk that is killed at an operation and then loses what was not synced.
 
-    It follows which bytes of which file were synced, and which names were made durable by a sync
-    of their folder. :meth:`crash` cuts files back to a random point behind their synced bytes, and
-    takes back names whose folder was not synced, each by chance.
+    It follows which writes of which file were synced, and which names were made durable by a sync
+    of their folder. :meth:`crash` drops unsynced writes, each by chance and in any order: one that
+    is lost before one that is kept leaves zeros, one at the end is cut, somewhere within. Names
+    whose folder was not synced are taken back by chance.
     """
 
     def __init__(self, at: int | None = None, *, seed: int = 0) -> None:
         super().__init__(at, "kill after")
         self._rng = np.random.default_rng(seed)
         self._paths: dict[int, Path] = {}  # open handles
-        self._synced: dict[Path, int] = {}  # bytes known durable
+        self._unsynced: dict[Path, list[tuple[int, int]]] = {}  # start and end of each write
         self._names: dict[Path, bytes | None] = {}  # new names: what stood there before
 
     def open_append(self, path: Path) -> int:
@@ -138,47 +149,69 @@ class PowerLoss(FaultyDisk):
         handle = super().open_append(path)
         self._paths[handle] = path
         if fresh:
-            self._synced[path] = 0
             self._names.setdefault(path, None)
-        else:
-            self._synced.setdefault(path, path.stat().st_size)
         return handle
 
     def open_new(self, path: Path) -> int:
         handle = super().open_new(path)
         self._paths[handle] = path
-        self._synced[path] = 0
         return handle
 
+    def write(self, handle: int, data: bytes) -> None:
+        start = os.fstat(handle).st_size
+        try:
+            super().write(handle, data)
+        finally:
+            end = os.fstat(handle).st_size
+            if end > start and handle in self._paths:
+                self._unsynced.setdefault(self._paths[handle], []).append((start, end))
+
     def sync(self, handle: int) -> None:
-        path = self._paths.get(handle)
         super().sync(handle)
-        if path is not None and path.exists():
-            self._synced[path] = path.stat().st_size
+        self._unsynced.pop(self._paths.get(handle, Path()), None)
 
     def sync_folder(self, folder: Path) -> None:
         super().sync_folder(folder)
         self._names = {path: old for path, old in self._names.items() if path.parent != folder}
 
+    def close(self, handle: int) -> None:
+        self._paths.pop(handle, None)
+        super().close(handle)
+
     def publish(self, temporary: Path, path: Path) -> None:
         self._names.setdefault(path, None)
-        self._synced[path] = self._synced.pop(temporary, 0)
+        self._move(temporary, path)
         super().publish(temporary, path)
 
     def rename(self, path: Path, new: Path) -> None:
         self._names.setdefault(new, new.read_bytes() if new.exists() else None)
-        self._synced[new] = self._synced.pop(path, path.stat().st_size)
+        self._move(path, new)
         super().rename(path, new)
 
     def crash(self) -> None:
         """Leave the files as a power cut may leave them."""
         for path, old in self._names.items():
             if path.exists() and self._rng.random() < 0.5:
+                self._unsynced.pop(path, None)
                 if old is None:
                     path.unlink()
                 else:
                     path.write_bytes(old)
-                    self._synced[path] = len(old)
-        for path, safe in self._synced.items():
-            if path.exists() and path.stat().st_size > safe:
-                os.truncate(path, int(self._rng.integers(safe, path.stat().st_size + 1)))
+        for path, writes in self._unsynced.items():
+            if path.exists():
+                self._drop(path, writes)
+
+    def _drop(self, path: Path, writes: list[tuple[int, int]]) -> None:
+        data = bytearray(path.read_bytes())
+        length = writes[0][0]
+        for start, end in writes:
+            if self._rng.random() < 0.5:  # kept, the last perhaps in part
+                length = int(self._rng.integers(start, end + 1)) if end == len(data) else end
+            else:
+                data[start:end] = bytes(end - start)
+        path.write_bytes(data[:length])
+
+    def _move(self, path: Path, new: Path) -> None:
+        self._unsynced.pop(new, None)
+        if path in self._unsynced:
+            self._unsynced[new] = self._unsynced.pop(path)

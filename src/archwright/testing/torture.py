@@ -2,8 +2,9 @@
 
     python -m archwright.testing.torture --kills 1000
 
-Children are forked from a warmed process and end by SIGKILL. Printed: kills, studies continued,
-trials lost, rows that differ, the slowest continuation. Exit code 1 if anything was lost.
+Children are forked from a warmed process and end by SIGKILL; each run is serial or has one or two
+workers, at random. Printed: kills, studies continued, trials lost, rows that differ, the slowest
+resume (seconds from the start to the first new trial). Exit code 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -19,31 +20,65 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from archwright.errors import StoreError
-from archwright.search import NSGA2, Budget, Exhaustive, Goal, ParameterSpace, RandomSearch, Study
+from archwright.search import (
+    NSGA2,
+    Budget,
+    Exhaustive,
+    Goal,
+    ParameterSpace,
+    Processes,
+    Proposals,
+    RandomSearch,
+    Serial,
+    Study,
+)
 from archwright.search.parameters import Integer, Ordinal
 from archwright.search.store import Disk, read_trials
 from archwright.search.store import folder as store_folder
 from archwright.search.store.tail import read_tail
+from archwright.search.study import Progress
 from archwright.testing.compare import same_trials
 from archwright.testing.faults import FaultyDisk
-from archwright.testing.toys import toy_environment
+from archwright.testing.toys import ToyEvolution, ToyTraining, toy_environment
 
 __all__ = ["main"]
 
 _TRIALS = 256
 _GRID = ParameterSpace({"a": Integer(0, 31), "b": Ordinal([1, 2, 4, 8, 16, 32, 64, 128])})
 
+
+class _BothFidelities(RandomSearch):
+    """Random designs, every second one at the low fidelity."""
+
+    def ask(self, n: int) -> Any:
+        designs = super().ask(n)
+        names = tuple("low" if i % 2 else "full" for i in range(len(designs)))
+        return Proposals(designs=designs, fidelity=names)
+
+
 _STUDIES: dict[str, Callable[[Path | None], Study]] = {
     "random, deterministic": lambda folder: _study(RandomSearch(), folder, noise=0.0),
     "random, stochastic": lambda folder: _study(RandomSearch(), folder, noise=0.1),
+    "two fidelities": lambda folder: _study(
+        _BothFidelities(), folder, fidelities={"low": 0.1, "full": 1.0}
+    ),
     "nsga2, stochastic": lambda folder: _study(NSGA2(population=24), folder, noise=0.1),
     "nsga2, with limits": lambda folder: _study(NSGA2(population=24), folder, limit=1.2),
     "exhaustive": lambda folder: _study(Exhaustive(), folder, space=_GRID),
+    "inherited weights": lambda folder: Study(
+        ToyTraining(),
+        Goal(minimize=["loss"]),
+        ToyEvolution(),
+        budget=Budget(evaluations=_TRIALS // 2),
+        folder=folder,
+    ),
 }
 
 
@@ -66,27 +101,54 @@ def _study(
     )
 
 
-def _run_forked(make: Callable[[Path | None], Study], folder: Path, kill_after_s: float) -> bool:
-    """Run a study in a child, kill it after a while; return whether it was killed."""
+@dataclass(frozen=True)
+class _Ran:
+    """How a child ended: killed or not, and the seconds to its first new trial."""
+
+    killed: bool
+    first_s: float | None
+
+
+def _run_forked(
+    make: Callable[[Path | None], Study], folder: Path, workers: int, kill_after_s: float
+) -> _Ran:
+    """Run a study in a child and kill it after a while; 0 workers are the serial executor."""
+    heard, tell = os.pipe()
+    started = time.monotonic()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            make(folder).run()
+            os.setsid()
+
+            def progress(now: Progress) -> None:
+                if now.trials > now.replayed:
+                    os.write(tell, b"%f\n" % (time.monotonic() - started))
+
+            make(folder).run(
+                executor=Processes(workers) if workers else Serial(), progress=progress
+            )
             code = 0
         finally:
             os._exit(code)
-    deadline = time.monotonic() + kill_after_s
-    while time.monotonic() < deadline:
+    os.close(tell)
+    killed = False
+    while not killed:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             if status:
                 raise SystemExit(f"a continued study failed with status {status} in {folder}")
-            return False
+            break
+        if time.monotonic() - started >= kill_after_s:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            killed = True
         time.sleep(0.0005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    os.set_blocking(heard, False)  # workers hold the other end while they die
+    with suppress(BlockingIOError):
+        first = os.read(heard, 4096)
+    os.close(heard)
+    return _Ran(killed, float(first.split()[0]) if first else None)
 
 
 def _start_of_last(data: bytes, records: int) -> int:
@@ -164,42 +226,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--records", type=int, default=20, help="records cut at every byte")
+    parser.add_argument(
+        "--parallel", type=float, default=0.02, help="share of runs with one or two workers"
+    )
     parser.add_argument("--flips", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     rng = random.Random(seed)
-    print(f"seed {seed}")
+    print(f"seed {seed}", flush=True)
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"  # loky tells of each killed pool
     expected, usual = {}, {}
     for name, make in _STUDIES.items():
         started = time.monotonic()
         expected[name] = make(None).run().table
         usual[name] = time.monotonic() - started
-    kills = continued = lost = wrong = 0
+    kills = with_workers = continued = lost = wrong = 0
     slowest = 0.0
     names = itertools.cycle(_STUDIES)
     while kills < options.kills:
         name = next(names)
         folder = Path(tempfile.mkdtemp(prefix="archwright-torture-"))
         flushed = 0
+        resumed = False
         while True:
+            # a pool takes a second to start, so few runs have one
+            workers = rng.choice([1, 2]) if rng.random() < options.parallel else 0
             hurried = kills < options.kills and rng.random() < 0.8
-            limit = rng.uniform(0.0, 1.5 * usual[name]) if hurried else 60.0
-            started = time.monotonic()
-            if not _run_forked(_STUDIES[name], folder, limit):
-                slowest = max(slowest, time.monotonic() - started)
+            limit = rng.uniform(0.0, 1.5 * usual[name] + 1.5 * bool(workers)) if hurried else 60.0
+            ran = _run_forked(_STUDIES[name], folder, workers, limit)
+            if resumed and not workers and ran.first_s is not None:
+                slowest = max(slowest, ran.first_s)
+            if not ran.killed:
                 break
             kills += 1
+            with_workers += bool(workers)
+            resumed = True
             if (folder / "store.json").exists():
                 rows = len(read_trials(folder))
                 lost += max(0, flushed - rows)
                 flushed = rows
         continued += 1
         wrong += 0 if same_trials(read_trials(folder), expected[name]) else 1
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # an orphaned worker may still write
+        shutil.rmtree(folder, ignore_errors=True)
     print(
-        f"kills {kills}, studies continued to the end {continued}, flushed trials lost {lost}, "
-        f"studies that differ {wrong}, slowest last run {slowest:.2f} s"
+        f"kills {kills} ({with_workers} of them with one or two workers), studies continued to "
+        f"the end {continued}, flushed trials lost {lost}, studies that differ {wrong}, slowest "
+        f"resume {slowest:.2f} s",
+        flush=True,
     )
     cuts, flips, silent = _cuts_and_flips(options.records, options.flips, rng)
     print(

@@ -14,13 +14,18 @@ from archwright.search import (
     Integer,
     Measurements,
     Metric,
+    Objectives,
     Ordinal,
     Parameter,
     ParameterSpace,
+    Proposals,
     Real,
+    Space,
+    Trials,
 )
+from archwright.search.store.artifacts import Artifacts
 
-__all__ = ["ToyEnvironment", "toy_environment"]
+__all__ = ["ToyEnvironment", "ToyEvolution", "ToyTraining", "toy_environment"]
 
 
 class ToyEnvironment:
@@ -60,7 +65,7 @@ class ToyEnvironment:
         seeds: npt.NDArray[np.uint64],
         fidelity: str = "full",
         parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Any | None = None,
+        artifacts: Artifacts | None = None,
     ) -> Measurements:
         """Measure: both metrics fall and rise along the coordinates of the unit cube."""
         del parents, artifacts
@@ -103,3 +108,92 @@ def _mixed_space() -> ParameterSpace:
 def toy_environment(**options: Any) -> ToyEnvironment:
     """Return a :class:`ToyEnvironment`; see there for the options."""
     return ToyEnvironment(**options)
+
+
+class ToyTraining:
+    """An environment whose trials inherit weights: a network of two weights, trained by descent.
+
+    A design says how fast and how long to train. A trial without a parent starts from weights
+    drawn from its seed; one with a parent goes on from the weights that the parent left.
+    """
+
+    metrics: Sequence[Metric] = (
+        Metric("loss", "", "distance of the weights from the best ones"),
+        Metric("steps", "", "steps of training, those inherited left out"),
+    )
+    version = "1"
+    deterministic = False
+    fidelities = (Fidelity("full"),)
+    artifacts = ("weights",)
+
+    def __init__(self) -> None:
+        self.space = ParameterSpace({"rate": Real(0.01, 0.5), "steps": Integer(1, 8)})
+
+    def evaluate(
+        self,
+        designs: Any,
+        *,
+        seeds: npt.NDArray[np.uint64],
+        fidelity: str = "full",
+        parents: npt.NDArray[np.int64] | None = None,
+        artifacts: Artifacts | None = None,
+    ) -> Measurements:
+        """Train each design; leave its weights."""
+        del fidelity, parents  # the artifacts know whose they are
+        losses = np.empty(len(designs))
+        for i, design in enumerate(designs):
+            left = None if artifacts is None else artifacts.read(i, "weights")
+            weights = (
+                np.random.default_rng(int(seeds[i])).normal(size=2)
+                if left is None
+                else np.frombuffer(left)
+            )
+            for _ in range(design["steps"]):
+                weights = weights - design["rate"] * (weights - np.array([1.0, -1.0]))
+            losses[i] = np.abs(weights - np.array([1.0, -1.0])).sum()
+            if artifacts is not None:
+                artifacts.write(i, "weights", weights.tobytes())
+        steps = np.array([float(design["steps"]) for design in designs])
+        return Measurements(metrics={"loss": losses, "steps": steps})
+
+
+class ToyEvolution:
+    """A searcher whose trials inherit: random designs, each going on from the best so far."""
+
+    def start(
+        self, space: Space, objectives: Objectives, *, seed: int, capabilities: Mapping[str, Any]
+    ) -> None:
+        """Begin without a best trial."""
+        del objectives, capabilities
+        self._space, self._rng = space, np.random.default_rng(seed)
+        self._best, self._loss = -1, np.inf
+
+    def ask(self, n: int) -> Proposals:
+        """Return random designs, children of the best trial."""
+        designs = self._space.sample(self._rng, n)
+        return Proposals(designs=designs, parents=np.full(n, self._best))
+
+    def tell(self, trials: Trials) -> None:
+        """Keep the best."""
+        losses = trials.scores.losses[:, 0]
+        at = int(np.argmin(losses))
+        if losses[at] < self._loss:
+            self._best, self._loss = int(trials.numbers[at]), float(losses[at])
+
+    def step(self) -> bool:
+        """There is no work of its own."""
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """Return the best trial and the generator."""
+        return {
+            "best": self._best,
+            "loss": None if self._best < 0 else self._loss,
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self._best = state["best"]
+        self._loss = np.inf if state["loss"] is None else state["loss"]
+        self._rng.bit_generator.state = state["rng"]

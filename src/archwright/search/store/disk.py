@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import socket
@@ -10,11 +11,15 @@ from pathlib import Path
 
 from archwright.errors import StoreError
 
-__all__ = ["Disk"]
+__all__ = ["Disk", "set_aside_name", "unwritable"]
 
 
 class Disk:
     """Durable operations on files. Tests replace it by one that fails on purpose."""
+
+    def reach(self, point: str) -> None:
+        """Pass a named point between operations: ``seal``, ``snapshot`` or ``tell``."""
+        del point
 
     def open_append(self, path: Path) -> int:
         """Open a file for appending, creating it."""
@@ -111,3 +116,20 @@ class Disk:
         finally:
             self.close(handle)
         return temporary
+
+
+def set_aside_name(path: Path, why: str) -> Path:
+    """Return the name under which a file is set aside: of its content, so none replaces another.
+
+    Clocks play no part, for they jump.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return path.with_name(f"{path.name}.{why}-{digest}")
+
+
+def unwritable(folder: Path, error: OSError) -> StoreError:
+    """Return the one line that ends a study whose folder cannot be written."""
+    return StoreError(
+        f"{folder}: cannot be written ({error.strerror}); the trials flushed so far are safe, "
+        "and the same command continues"
+    )

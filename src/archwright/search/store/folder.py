@@ -23,7 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archwright.errors import StoreError
-from archwright.search.store.disk import Disk
+from archwright.search.store.artifacts import collect_artifacts
+from archwright.search.store.disk import Disk, set_aside_name, unwritable
+from archwright.search.store.durability import durability
 from archwright.search.store.lock import Lock
 from archwright.search.store.reading import (
     FORMAT,
@@ -39,7 +41,7 @@ from archwright.search.store.reading import (
 from archwright.search.store.schema import TableSchema
 from archwright.search.store.tail import Tail, TailContent, read_tail
 
-__all__ = ["SEAL_ROWS", "SEAL_SECONDS", "Store", "unwritable"]
+__all__ = ["SEAL_ROWS", "SEAL_SECONDS", "Store"]
 
 SEAL_ROWS = 8192
 SEAL_SECONDS = 60.0
@@ -101,7 +103,7 @@ class Store:
                     f"{folder}: is no study folder (it holds {strangers[0]!r}); name a new one"
                 )
         try:
-            lock = Lock(folder / "lock")
+            lock = Lock(folder / "lock", network=durability(folder).startswith("network"))
         except OSError as error:
             raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
@@ -140,6 +142,9 @@ class Store:
         check_order(store.recorded, folder)
         store._commits = commits
         store._origin = origin
+        collected = store.collect(store.recorded)
+        if collected:
+            notes.append(f"removed {collected} artifacts that no trial names")
         store._tail = Tail(path, schema.arrow, disk, sequence=len(content.batches))
         store._pending = fresh
         store._rows = sum(batch.num_rows for batch in fresh)
@@ -163,7 +168,7 @@ class Store:
         """
         batch = self.schema.batch(columns)
         with self._mutex:
-            self._raise_sync_error()
+            self._ready()
             try:
                 self._tail.append(batch)
             except OSError as error:
@@ -176,7 +181,7 @@ class Store:
     def seal(self) -> None:
         """Turn the tail into a durable part."""
         with self._mutex:
-            self._raise_sync_error()
+            self._ready()
             self._sealed_at = time.monotonic()
             if not self._pending:
                 return
@@ -187,6 +192,7 @@ class Store:
 
     def snapshot(self, state: Mapping[str, Any]) -> None:
         """Keep the state of the loop, so that continuing replays little; the last two stay."""
+        self.disk.reach("snapshot")
         folder = self.folder / "searcher"
         folder.mkdir(exist_ok=True)
         body = json.dumps(state)
@@ -216,6 +222,12 @@ class Store:
         finally:
             self.disk.close(handle)
 
+    def collect(self, table: pa.Table) -> int:
+        """Remove the artifacts that no row of a table names; return how many."""
+        if not self.schema.artifacts:
+            return 0
+        return collect_artifacts(self.folder / "artifacts", table, self.disk)
+
     def write(self, name: str, text: str) -> None:
         """Replace a derived file, such as ``summary.json``."""
         self.disk.replace(self.folder / name, text.encode())
@@ -238,6 +250,7 @@ class Store:
                 self.lock.release()
 
     def _seal(self) -> None:
+        self.disk.reach("seal")
         table = pa.Table.from_batches(self._pending, schema=self.schema.arrow)
         number = len(self._commits)
         name = f"part-{number:05d}.parquet"
@@ -269,22 +282,24 @@ class Store:
         self._tail.restart()
 
     def _beat(self) -> None:
-        """Keep the promises of time: a sync at least every second, a heartbeat every five."""
-        beats = 0
+        """Keep the promises of time: a sync and a heartbeat at least every second."""
         while not self._stop.wait(SYNC_SECONDS):
             with self._mutex:
                 try:
                     self._tail.sync()
-                    if beats % 5 == 0:
-                        self.lock.beat()
+                    self.lock.beat()
                 except OSError as error:
+                    self._error = unwritable(self.folder, error)
+                    return
+                except StoreError as error:
                     self._error = error
                     return
-            beats += 1
 
-    def _raise_sync_error(self) -> None:
+    def _ready(self) -> None:
+        """Refuse to write after a failed sync, or once another process owns the folder."""
         if self._error is not None:
-            raise unwritable(self.folder, self._error)
+            raise self._error
+        self.lock.check()
 
     _commits: list[dict[str, Any]] = field(init=False, repr=False)
     _origin: str = field(init=False, repr=False)
@@ -292,7 +307,7 @@ class Store:
     _pending: list[pa.RecordBatch] = field(init=False, repr=False)
     _rows: int = field(init=False, repr=False)
     _sealed_at: float = field(init=False, repr=False)
-    _error: OSError | None = field(init=False, repr=False)
+    _error: StoreError | None = field(init=False, repr=False)
     _mutex: threading.Lock = field(init=False, repr=False)
     _stop: threading.Event = field(init=False, repr=False)
     _heart: threading.Thread = field(init=False, repr=False)
@@ -319,6 +334,7 @@ def _create(
             "metrics": list(schema.metrics),
             "losses": list(schema.losses),
             "constraints": list(schema.constraints),
+            **({"artifacts": list(schema.artifacts)} if schema.artifacts else {}),
         },
     }
     record["sha256"] = digest(record)
@@ -369,7 +385,7 @@ def _set_aside_orphans(
         if path.name.endswith(".tmp"):
             disk.unlink(path)
         elif path.suffix == ".parquet" and path.name not in named:
-            disk.rename(path, path.with_name(f"{path.name}.orphan-{time.time_ns()}"))
+            disk.rename(path, set_aside_name(path, "orphan"))
             notes.append(f"set aside the orphan part {path.name}")
             moved = True
     if moved:
@@ -383,11 +399,3 @@ def _parquet(table: pa.Table) -> bytes:
         table, sink, compression="zstd", write_page_checksum=True, write_statistics=False
     )
     return sink.getvalue()
-
-
-def unwritable(folder: Path, error: OSError) -> StoreError:
-    """Return the one line that ends a study whose folder cannot be written."""
-    return StoreError(
-        f"{folder}: cannot be written ({error.strerror}); the trials flushed so far are safe, "
-        "and the same command continues"
-    )

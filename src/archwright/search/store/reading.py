@@ -86,7 +86,11 @@ def stored_schema(record: Mapping[str, Any]) -> TableSchema:
     """Return the columns that ``store.json`` states."""
     columns = record["columns"]
     return TableSchema(
-        columns["parameters"], columns["metrics"], columns["losses"], columns["constraints"]
+        columns["parameters"],
+        columns["metrics"],
+        columns["losses"],
+        columns["constraints"],
+        columns.get("artifacts", ()),
     )
 
 

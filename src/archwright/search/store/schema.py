@@ -37,12 +37,14 @@ class TableSchema:
         metrics: names of metrics.
         losses: names of losses.
         constraints: names of constraints.
+        artifacts: names of the files a trial may leave; a column holds their digests.
     """
 
     parameters: Mapping[str, str]
     metrics: Sequence[str]
     losses: Sequence[str]
     constraints: Sequence[str]
+    artifacts: Sequence[str] = ()
 
     @cached_property
     def arrow(self) -> pa.Schema:
@@ -61,6 +63,7 @@ class TableSchema:
                 fields.append(pa.field(f"metric.{name}{suffix}", pa.float64()))
         fields += [pa.field(f"loss.{n}", pa.float64()) for n in self.losses]
         fields += [pa.field(f"constraint.{n}", pa.float64()) for n in self.constraints]
+        fields += [pa.field(f"artifact.{n}", pa.string()) for n in self.artifacts]
         fields += [
             pa.field("feasible", pa.bool_(), nullable=False),
             pa.field("reason", pa.string()),

@@ -14,6 +14,8 @@ from archwright.search.store.schema import checksum
 
 __all__ = ["Tail", "TailContent", "read_tail"]
 
+_MARK = b"\xff\xff\xff\xff"  # begins each message of an Arrow stream
+
 
 @dataclass(frozen=True)
 class TailContent:
@@ -47,9 +49,13 @@ class Tail:
         self._sequence = sequence
         self._head = _stream_head(schema)
         self.dirty = False
-        if not path.exists():
+        fresh = not path.exists()
+        if fresh:
             disk.replace(path, self._head)
         self._handle = disk.open_append(path)
+        if not fresh:
+            disk.sync(self._handle)  # a killed owner may have left it to the page cache
+        self._length = self._synced = path.stat().st_size
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Write one batch."""
@@ -57,6 +63,7 @@ class Tail:
             "rows": str(batch.num_rows),
             "sequence": str(self._sequence),
             "crc32": str(checksum(batch)),
+            "synced": str(self._synced),
         }
         sink = io.BytesIO()
         with pa.PythonFile(sink, mode="w") as file:
@@ -64,6 +71,7 @@ class Tail:
             writer.write_batch(batch, custom_metadata=metadata)
             data = sink.getvalue()[len(self._head) :]
         self._disk.write(self._handle, data)
+        self._length += len(data)
         self._sequence += 1
         self.dirty = True
 
@@ -72,6 +80,7 @@ class Tail:
         if self.dirty:
             self.dirty = False
             self._disk.sync(self._handle)
+            self._synced = self._length
 
     def restart(self) -> None:
         """Begin an empty tail in place of this one, whose rows have been sealed."""
@@ -80,6 +89,7 @@ class Tail:
         self._disk.close(self._handle)
         self._handle = handle
         self._sequence = 0
+        self._length = self._synced = len(self._head)
         self.dirty = False
 
     def close(self) -> None:
@@ -88,10 +98,13 @@ class Tail:
 
 
 def read_tail(path: Path, schema: pa.Schema) -> TailContent:
-    """Read the whole batches of a tail; a torn last batch is reported, not read.
+    """Read the whole batches of a tail; what a kill or a power cut tore is reported, not read.
+
+    A power cut may lose a write and keep a later one. So a bad batch with others behind it is
+    damage only where one of those says that the bytes of the bad one had been synced.
 
     Raises:
-        StoreError: a batch before the last is damaged, or the columns are foreign.
+        StoreError: a synced batch is damaged, or the columns are foreign.
     """
     data = path.read_bytes()
     head = _stream_head(schema)
@@ -119,7 +132,7 @@ def read_tail(path: Path, schema: pa.Schema) -> TailContent:
     except (pa.ArrowInvalid, OSError) as error:
         problem = str(error)
     torn = len(data) - length
-    if problem and _holds_more(data, length):
+    if problem and _was_synced(data, length, head):
         raise StoreError(
             f"{path}: batch {len(batches)} at byte {length} is damaged ({problem}) and others "
             "follow it; nothing was changed"
@@ -142,16 +155,22 @@ def _problem(batch: pa.RecordBatch, metadata: pa.KeyValueMetadata | None, sequen
     return f"{wrong[0]} does not match" if wrong else ""
 
 
-def _holds_more(data: bytes, start: int) -> bool:
-    """Say whether a whole later batch stands behind a bad one: damage, not a torn write."""
-    at = data.find(b"\xff\xff\xff\xff", start + 1)
+def _was_synced(data: bytes, start: int, head: bytes) -> bool:
+    """Say whether a whole batch behind a bad one knows the bytes of the bad one to be synced."""
+    at = data.find(_MARK, start + 1)
     while at >= 0:
         try:
-            pa.ipc.read_message(pa.BufferReader(data[at:]))
-        except (pa.ArrowInvalid, OSError, EOFError):
-            at = data.find(b"\xff\xff\xff\xff", at + 1)
-            continue
-        return True
+            reader = pa.ipc.open_stream(pa.BufferReader(head + data[at:]))
+            batch, metadata = reader.read_next_batch_with_custom_metadata()
+            batch.validate(full=True)
+            notes = {k.decode(): v.decode() for k, v in (metadata or {}).items()}
+            whole = notes.get("crc32") == str(checksum(batch))
+            # the first stores did not note what was synced; there it counts as synced
+            if whole and int(notes.get("synced", len(data))) > start:
+                return True
+        except (pa.ArrowInvalid, OSError, EOFError, StopIteration, ValueError):
+            pass
+        at = data.find(_MARK, at + 1)
     return False
 
 

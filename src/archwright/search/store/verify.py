@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from archwright.errors import StoreError
-from archwright.search.store.disk import Disk
+from archwright.search.store.artifacts import named_artifacts, read_artifact
+from archwright.search.store.disk import Disk, set_aside_name
 from archwright.search.store.lock import Lock
 from archwright.search.store.reading import (
     check_order,
@@ -37,6 +36,7 @@ class Verification:
         parts: sealed parts that are whole.
         sealed: rows in them.
         tail: rows in the tail that are whole.
+        artifacts: files that rows name and that are whole.
         snapshots: snapshots that are whole.
         trials: trials that are whole and in order from the first; the rest runs again.
         damage: one sentence a fault.
@@ -46,6 +46,7 @@ class Verification:
     parts: int = 0
     sealed: int = 0
     tail: int = 0
+    artifacts: int = 0
     snapshots: int = 0
     trials: int = 0
     damage: list[str] = field(default_factory=list)
@@ -75,6 +76,7 @@ def verify(folder: Path, *, repair: bool = False, disk: Disk | None = None) -> V
 def _check(folder: Path, schema: TableSchema, disk: Disk | None) -> Verification:
     found = Verification()
     commits = _whole_commits(folder, found, disk)
+    whole: set[str] = set()
     last = -1
     kept = 0
     for commit in commits:
@@ -83,6 +85,7 @@ def _check(folder: Path, schema: TableSchema, disk: Disk | None) -> Verification
             if commit["first"] != last + 1 or commit["rows"] != table.num_rows:
                 raise StoreError(f"{folder / 'trials' / commit['part']}: is out of order")
             check_order(table, folder, first=commit["first"])
+            _check_artifacts(folder, table, found, whole, disk)
         except StoreError as error:
             found.damage.append(str(error))
             break
@@ -95,7 +98,8 @@ def _check(folder: Path, schema: TableSchema, disk: Disk | None) -> Verification
         for commit in commits[kept:]:
             _set_aside(folder / "trials" / commit["part"], found, disk)
         _keep_commits(folder, commits[:kept], found, disk)
-    last = _check_tail(folder, schema, last, found, disk, follows=broken)
+    last = _check_tail(folder, schema, last, found, disk, whole, follows=broken)
+    found.artifacts = len(whole)
     found.trials = last + 1
     for path in sorted((folder / "searcher").glob("state-*.json")):
         snapshot = read_snapshot(path)
@@ -133,6 +137,7 @@ def _check_tail(
     last: int,
     found: Verification,
     disk: Disk | None,
+    whole: set[str],
     *,
     follows: bool,
 ) -> int:
@@ -147,6 +152,7 @@ def _check_tail(
             if table["trial"][0].as_py() != last + 1:
                 raise StoreError(f"{path}: its trials do not follow those sealed")
             check_order(table, folder, first=last + 1)
+            _check_artifacts(folder, table, found, whole, disk)
             found.tail = table.num_rows
             return int(table["trial"][-1].as_py())
     except StoreError as error:
@@ -155,6 +161,24 @@ def _check_tail(
         if disk is not None:
             _set_aside(path, found, disk)
     return last
+
+
+def _check_artifacts(
+    folder: Path, table: pa.Table, found: Verification, whole: set[str], disk: Disk | None
+) -> None:
+    """Check the files that rows name; with a disk, set a damaged one aside.
+
+    Raises:
+        StoreError: one is missing or damaged: the rows that name it are not whole.
+    """
+    for digest in sorted(named_artifacts(table) - whole):
+        try:
+            read_artifact(folder / "artifacts", digest)
+        except StoreError:
+            if disk is not None:
+                _set_aside(folder / "artifacts" / digest, found, disk)
+            raise
+        whole.add(digest)
 
 
 def _keep_commits(
@@ -168,8 +192,7 @@ def _keep_commits(
 
 def _set_aside(path: Path, found: Verification, disk: Disk) -> None:
     if path.exists():
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{digest}")
+        aside = set_aside_name(path, "damaged")
         disk.rename(path, aside)
         disk.sync_folder(path.parent)
         found.set_aside.append(str(aside.relative_to(path.parent.parent)))
