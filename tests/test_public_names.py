@@ -15,7 +15,8 @@ NAMES = {
     "archwright.provenance": ["LABELS", "Label", "Source"],
     "archwright.registry": ["GROUPS", "Entry", "Group", "entries", "resolve"],
     "archwright.search": [
-        "NSGA2", "Artifacts", "Bars", "Budget", "Choice", "Design", "Designs", "Environment", "Executor",
+        "NSGA2", "Artifacts", "Bars", "Budget", "Choice", "Design", "Designs", "Environment",
+        "Executor",
         "Exhaustive", "Facts", "Fidelity", "Goal", "Integer", "Measurements", "Metric",
         "Objectives", "Ordinal", "Panel", "Parameter", "ParameterSpace", "Permutation",
         "Processes", "Proposals", "RandomSearch", "Real", "Result", "Scores", "Searcher",
@@ -40,9 +41,11 @@ NAMES = {
         "profile", "read_trace", "workload",
     ],
     "archwright.llm": [
-        "Quality", "Score", "Transformer", "assumptions", "benchmarks", "decode_step_s",
-        "free_kv_bytes", "kv_capacity_tokens", "own_scores", "prefill_s", "score",
-        "shards", "supports", "transformer",
+        "Footprint", "Operator", "ParallelPlan", "Quality", "Score", "StepBatch",
+        "Transformer", "assumptions", "benchmarks", "decode_step_s", "free_kv_bytes",
+        "kv_capacity_tokens", "load_config", "memory", "model_types", "own_scores",
+        "parameter_breakdown", "prefill_s", "score", "shards", "step_operators",
+        "supports", "transformer",
     ],
     "archwright.hardware": [
         "Device", "MatmulFraction", "Price", "cheapest", "device", "load_prices",

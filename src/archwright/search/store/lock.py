@@ -92,6 +92,7 @@ class Lock:
         """Give the lock up."""
         _held.discard(self)
         os.ftruncate(self._handle, 0)
+        fcntl.flock(self._handle, fcntl.LOCK_UN)  # a forked child may not have closed its copy yet
         os.close(self._handle)
 
     def _is_alive(self, owner: dict[str, Any], patience_s: float) -> bool:
