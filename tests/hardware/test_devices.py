@@ -68,3 +68,21 @@ def test_every_link_topology_with_a_link_is_known() -> None:
     }
     # CPU sockets and boards of one GPU have a link that no tensor parallelism can count on.
     assert all("socket" in name or "one GPU a board" in name for name in alone), alone
+
+
+def test_clocks_follow_from_peak_and_units() -> None:
+    """Boost clocks that the makers print, within the rounding of the peaks."""
+    for name, clock_hz in (
+        ("A100-80GB-SXM", 1.41e9),
+        ("L40S", 2.52e9),
+        ("V100-SXM2-16GB", 1.53e9),
+    ):
+        assert device(name).clock_hz == pytest.approx(clock_hz, rel=0.02)
+    h100 = device("H100-SXM")
+    assert (h100.compute_units, h100.architecture) == (132, "hopper")
+    assert h100.origin("clock_hz") == "derived"
+    assert h100.origin("architecture") == "recalled"
+    assert device("A10G").origin("compute_units") == "recalled"
+    assert device("TPU-v5p").clock_hz is None
+    for found in devices():
+        assert found.clock_hz is None or 1.0e9 < found.clock_hz < 3.2e9, found.name

@@ -1,6 +1,8 @@
 """Devices, links, prices: the facts of hardware with their origin.
 
-The lists ``devices()`` and ``prices()`` stand in the modules of the same names.
+The lists ``devices()`` and ``prices()`` stand in the modules of the same names. How long a
+kernel takes stands in ``archwright.hardware.timing``; how well that is known, in ``accuracy``;
+how to fit it to measurements of one's own, in ``fitting``.
 """
 
 from archwright.hardware.devices import Device, MatmulFraction, device, matmul_fraction

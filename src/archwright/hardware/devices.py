@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from archwright.errors import SpecificationError, unknown
 from archwright.hardware.tables import catalogue_rows, catalogue_toml
 from archwright.provenance import Label, Source
 
+if TYPE_CHECKING:
+    from archwright.hardware.profiles import Profile
+
 __all__ = ["Device", "MatmulFraction", "device", "devices", "matmul_fraction"]
 
 _ROOM = "archwright.hardware"
 _DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
-_COLUMNS = {"l2_bytes": "l2_llc_bytes"}
+_COLUMNS = {"l2_bytes": "l2_llc_bytes", "compute_units": "sm_cu_count"}
 """Fields that bear another name in the catalogue."""
 
 Origin = Literal["sourced", "recalled", "derived"]
@@ -41,6 +44,11 @@ class Device:
         host_link_bytes_s_per_direction: bytes/s to the host.
         tdp_w: board or socket limit, watts.
         l2_bytes: last-level cache on chip.
+        compute_units: streaming multiprocessors, compute units, engines or cores.
+        clock_hz: clock that the half-precision peak stands for (derived), None where unknown.
+        architecture: design that devices share, such as ``hopper``; empty where none is known
+            (recalled).
+        timing: kernel-time constants of the device's own, from a calibration.
         year: year of release.
         source: where the row comes from.
         derived_fields: catalogue columns that were computed.
@@ -59,6 +67,10 @@ class Device:
     host_link_bytes_s_per_direction: float | None = None
     tdp_w: float | None = None
     l2_bytes: int | None = None
+    compute_units: int | None = None
+    clock_hz: float | None = None
+    architecture: str = ""
+    timing: Profile | None = None
     year: int
     source: Source
     derived_fields: tuple[str, ...] = ()
@@ -76,7 +88,9 @@ class Device:
         column = _COLUMNS.get(field, field)
         if column in self.recalled_fields or "all" in self.recalled_fields:
             return "recalled"
-        if column in self.derived_fields or field == "link_devices":
+        if field == "architecture":
+            return "recalled"
+        if column in self.derived_fields or field in ("link_devices", "clock_hz"):
             return "derived"
         return "derived" if self.source.flag == "derived" else "sourced"
 
@@ -99,9 +113,18 @@ class MatmulFraction:
 @cache
 def _catalogue() -> Mapping[str, Device]:
     links = catalogue_toml(_ROOM, "assumptions.toml")["link_devices"]
+    designs = {
+        name: (design, row["operations_cycle"])
+        for design, row in catalogue_toml(_ROOM, "architectures.toml").items()
+        if isinstance(row, dict)
+        for name in row["devices"]
+    }
     table = {}
     for row in catalogue_rows(_ROOM, "devices.csv"):
         link = row["link_bytes_s_per_direction"]
+        units = int(float(row["sm_cu_count"])) if row["sm_cu_count"] else None
+        design, operations = designs.get(row["name"], ("", 0))
+        half = row["bf16"] or row["fp16"]
         table[row["name"]] = Device(
             name=row["name"],
             vendor=row["vendor"],
@@ -115,6 +138,9 @@ def _catalogue() -> Mapping[str, Device]:
             host_link_bytes_s_per_direction=_optional(row["host_link_bytes_s_per_direction"]),
             tdp_w=_optional(row["tdp_w"]),
             l2_bytes=int(float(row["l2_llc_bytes"])) if row["l2_llc_bytes"] else None,
+            compute_units=units,
+            clock_hz=float(half) / (units * operations) if units and operations else None,
+            architecture=design,
             year=int(row["year"]),
             source=Source(source=row["source"], date=row["source_date"], flag=row["flag"]),
             derived_fields=_names(row["derived_fields"]),

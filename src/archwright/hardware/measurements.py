@@ -1,0 +1,346 @@
+"""Tables of measured kernel times, read into the shapes that the laws take.
+
+A table is a CSV, plain or gzip, in the columns of the public tables of ai-dynamo/aiconfigurator
+as ``data/llm-measured`` holds them; its kind is told from its columns. Times are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from archwright.errors import SpecificationError, TraceError, nearest, unknown
+from archwright.hardware.devices import Device, device
+from archwright.hardware.evaluation import machine, machine_of, predict
+from archwright.hardware.laws import BOUNDS, Array
+from archwright.hardware.profiles import Fitted
+from archwright.hardware.tables import catalogue_toml
+
+__all__ = ["SOUND", "Sample", "Tables", "check", "read_folder", "read_table"]
+
+_KINDS = {
+    "gemm": ("dtype", "m", "n", "k"),
+    "attention_context": (
+        "attn_dtype", "kv_cache_dtype", "batch_size", "num_heads", "num_key_value_heads",
+        "head_dim", "isl",
+    ),
+    "attention_generation": (
+        "attn_dtype", "kv_cache_dtype", "batch_size", "num_heads", "num_key_value_heads",
+        "head_dim", "context_len",
+    ),
+    "moe": (
+        "moe_dtype", "num_tokens", "hidden_size", "inter_size", "topk", "num_experts",
+        "moe_tp_size", "moe_ep_size", "distribution",
+    ),
+    "nccl": ("op", "dtype", "num_gpus", "message_elements"),
+    "custom_allreduce": ("allreduce_dtype", "num_gpus", "message_elements"),
+}  # fmt: skip
+_OPTIONAL = (
+    "window_size", "kernel_source", "implementation", "framework", "version", "device", "op_name",
+)  # fmt: skip
+_TEXT = (
+    "dtype", "attn_dtype", "kv_cache_dtype", "moe_dtype", "allreduce_dtype", "distribution",
+    "kernel_source", "op", "implementation", "framework", "version", "device", "op_name",
+)  # fmt: skip
+_NCCL_BYTES = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float": 4.0}
+
+
+SOUND = 0.95
+"""Share of rows that must not be faster than the roofline for a table to teach anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Measured times of one law in one format on one device.
+
+    Attributes:
+        table: name of the file, without its ending.
+        law: name of the law.
+        key: format, ``arithmetic/cache`` for attention, ``link`` or ``host`` for collectives.
+        part: what the rows have in common beside the format, such as a routing; may be empty.
+        shape: arguments of the law, one array each.
+        seconds: measured.
+        fits: whether constants may be fitted on these rows.
+    """
+
+    table: str
+    law: str
+    key: str
+    part: str = ""
+    shape: tuple[Array, ...]
+    seconds: Array
+    fits: bool = True
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def take(self, index: Any) -> Sample:
+        """Return the rows of an index or mask."""
+        return replace(
+            self, shape=tuple(part[index] for part in self.shape), seconds=self.seconds[index]
+        )
+
+    def thin(self, rows: int, seed: int = 0) -> Sample:
+        """Return at most `rows` rows, drawn by a seed."""
+        if len(self) <= rows:
+            return self
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.take(np.sort(order[:rows]))
+
+    def possible(self, target: Device) -> Array:
+        """Return a mask of the rows that are not faster than the roofline by over 2 %."""
+        if self.law not in BOUNDS:
+            return np.ones(len(self), dtype=bool)
+        bound = BOUNDS[self.law](machine_of(target, self.law, self.key), *self.shape)
+        return np.asarray(bound <= 1.02 * self.seconds)
+
+    def predicted(self, target: Device, fitted: Fitted) -> tuple[Array, Array, Array]:
+        """Return the times that constants give on a device, and the ends of the interval."""
+        found = predict(self.law, target, self.key, fitted, self.shape)
+        return found.seconds, found.low, found.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What a folder of tables holds.
+
+    Attributes:
+        samples: device name to samples.
+        skipped: file, or part of one, to the reason that it was left out.
+    """
+
+    samples: dict[str, list[Sample]]
+    skipped: dict[str, str]
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    try:
+        table = pa.csv.read_csv(path)
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error}") from None
+    except pa.ArrowInvalid as error:
+        raise TraceError(f"{path}: is not a CSV table: {error}") from None
+    if not table.num_rows:
+        raise TraceError(f"{path}: no rows, expected measured kernel times")
+    found: dict[str, np.ndarray] = {}
+    for name in table.column_names:
+        values = table.column(name).to_numpy(zero_copy_only=False)
+        if name in _TEXT:
+            found[name] = values.astype(str)
+            continue
+        try:
+            found[name] = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            for line, value in enumerate(values, start=2):
+                try:
+                    float(value)
+                except (TypeError, ValueError):
+                    raise TraceError(
+                        f"{path}:{line}: {name}: {value!r}, expected a number"
+                    ) from None
+    return found
+
+
+def _kind(path: Path, columns: Iterable[str]) -> str:
+    names = set(columns)
+    known = {"latency_ms", *_OPTIONAL, *(c for need in _KINDS.values() for c in need)}
+    for name in sorted(names):
+        if name not in known:
+            raise TraceError(f"{path}:1: unknown column {name!r}{nearest(name, known)}")
+    # The kind with the most columns in common; what it lacks is named.
+    kind = max(
+        _KINDS, key=lambda k: (len(names & set(_KINDS[k])) / len(_KINDS[k]), len(_KINDS[k]))
+    )
+    missing = [c for c in (*_KINDS[kind], "latency_ms") if c not in names]
+    if missing:
+        raise TraceError(
+            f"{path}:1: missing column {missing[0]!r}; the header looks like a table of {kind}, "
+            f"which needs {', '.join((*_KINDS[kind], 'latency_ms'))}"
+        )
+    return kind
+
+
+def read_table(path: str | Path, target: Device) -> list[Sample]:
+    """Read a table of kernel times that were measured on a device.
+
+    Args:
+        path: the file.
+        target: the device, which decides over which link its collectives went.
+
+    Raises:
+        TraceError: naming file, line, column, value and what was expected.
+    """
+    path = Path(path)
+    columns = _columns(path)
+    kind = _kind(path, columns)
+    for name in (*_KINDS[kind], "latency_ms"):
+        if name in _TEXT:
+            continue
+        low = 0.0 if name == "num_key_value_heads" else 1e-12
+        bad = ~(np.isfinite(columns[name]) & (columns[name] >= low))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise TraceError(
+                f"{path}:{row + 2}: {name}: {columns[name][row]:g}, expected a positive number"
+            )
+    stem = path.name.removesuffix(".gz").removesuffix(".csv")
+    reader = {
+        "gemm": _gemm,
+        "attention_context": _attention,
+        "attention_generation": _attention,
+        "moe": _moe,
+        "nccl": _nccl,
+        "custom_allreduce": _custom,
+    }[kind]
+    return [replace(sample, table=stem) for sample in reader(columns, target)]
+
+
+def _gemm(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
+    whole = (c["m"], c["n"], c["k"])
+    return [
+        _sample("gemm", str(dtype), whole, c, c["dtype"] == dtype)
+        for dtype in np.unique(c["dtype"])
+    ]
+
+
+def _sample(
+    law: str, key: str, shape: tuple[Array, ...], c: dict[str, np.ndarray], rows: Any,
+    part: str = "", fits: bool = True,
+) -> Sample:  # fmt: skip
+    return Sample(
+        table="",
+        law=law,
+        key=key,
+        part=part,
+        shape=tuple(np.asarray(array[rows], dtype=np.float64) for array in shape),
+        seconds=c["latency_ms"][rows] * 1e-3,
+        fits=fits,
+    )
+
+
+def _attention(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
+    heads = c["num_heads"]
+    kv_heads = np.where(c["num_key_value_heads"] == 0, heads, c["num_key_value_heads"])
+    window = c.get("window_size", np.zeros(len(heads)))
+    window = np.where(window > 0, window, np.inf)
+    shape: tuple[Array, ...]
+    rest = (heads, kv_heads, c["head_dim"], window)
+    if "isl" in c:
+        law, shape = "attention_prefill", (c["batch_size"], c["isl"], c["isl"], *rest)
+    else:
+        law, shape = "attention_decode", (c["batch_size"], c["context_len"], *rest)
+    keys = np.char.add(np.char.add(c["attn_dtype"], "/"), c["kv_cache_dtype"])
+    return [_sample(law, str(key), shape, c, keys == key) for key in np.unique(keys)]
+
+
+def _moe(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
+    source = c.get("kernel_source", np.full(len(c["topk"]), ""))
+    matrices = np.where(np.char.find(source.astype(str), "nongated") >= 0, 2.0, 3.0)
+    shape = (
+        c["num_tokens"], c["hidden_size"], c["inter_size"] / c["moe_tp_size"], c["num_experts"],
+        c["topk"], c["moe_ep_size"], matrices,
+    )  # fmt: skip
+    # Several kernels may have been timed for one case; the engine takes the fastest.
+    names, code = np.unique(
+        np.char.add(np.char.add(c["moe_dtype"], " "), c["distribution"]), return_inverse=True
+    )
+    cases = np.column_stack([*shape, code])
+    order = np.lexsort((c["latency_ms"], *cases.T))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(cases[order], axis=0) != 0).any(axis=1)
+    best = np.zeros(len(order), dtype=bool)
+    best[order[first]] = True
+    spreads = catalogue_toml("archwright.hardware", "laws.toml")["routing_spread"]
+    samples = []
+    for name in names:
+        dtype, routing = str(name).split(" ")
+        of_type = best & (c["moe_dtype"] == dtype)
+        balanced = (of_type & (c["distribution"] == "balanced")).any()
+        rows = of_type & (c["distribution"] == routing)
+        uneven = np.full(len(rows), float(spreads.get(routing, np.nan)))
+        part = "" if routing == "balanced" else routing
+        fits = routing == "balanced" or not balanced
+        samples.append(_sample("moe", dtype, (*shape, uneven), c, rows, part, fits))
+    return samples
+
+
+def _link(target: Device) -> str:
+    return "link" if target.link_devices > 1 else "host"
+
+
+def _nccl(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
+    element = np.array([_NCCL_BYTES.get(str(name), 2.0) for name in c["dtype"]])
+    ranks, size = c["num_gpus"], c["message_elements"] * element
+    ring = np.ones(len(ranks))
+    return [
+        _sample("all_reduce", _link(target), (ranks, size, ring), c, c["op"] == "all_reduce"),
+        _sample("all_to_all", _link(target), (ranks, size), c, c["op"] == "alltoall"),
+    ]
+
+
+def _custom(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
+    ranks, size = c["num_gpus"], c["message_elements"] * 2.0
+    # A case has a row launched from a graph and one launched eagerly: the graph is what runs.
+    order = np.lexsort((c["latency_ms"], size, ranks))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(ranks[order]) != 0) | (np.diff(size[order]) != 0)
+    shape = (ranks, size, np.zeros(len(ranks)))
+    return [_sample("all_reduce", _link(target), shape, c, order[first], part="direct")]
+
+
+def read_folder(folder: str | Path) -> Tables:
+    """Read every table of kernel times of a folder, ``KIND_SYSTEM.csv`` or ``.csv.gz``.
+
+    Files of systems that the device catalogue does not know, and formats that a device has no
+    peak of, are named among those skipped.
+
+    Raises:
+        TraceError: the folder holds no such table, or one of them is broken.
+    """
+    folder = Path(folder)
+    samples: dict[str, list[Sample]] = {}
+    skipped: dict[str, str] = {}
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")]):
+        stem = path.name.removesuffix(".gz").removesuffix(".csv")
+        kind = next((k for k in _KINDS if stem.startswith(k + "_")), None)
+        if kind is None:
+            continue
+        try:
+            target = device(stem.removeprefix(kind + "_"))
+        except SpecificationError as error:
+            skipped[path.name] = str(error)
+            continue
+        for sample in read_table(path, target):
+            try:
+                check(sample, target)
+            except SpecificationError as error:
+                skipped[f"{path.name} {sample.key} {sample.part}".rstrip()] = str(error)
+                continue
+            # A table in which many rows beat the roofline did other work than it states.
+            sound = sample.possible(target).mean() >= SOUND
+            kept = replace(sample, fits=sample.fits and bool(sound))
+            samples.setdefault(target.name, []).append(kept)
+    if not samples:
+        raise TraceError(f"{folder}: no table of kernel times such as gemm_h100_sxm.csv.gz")
+    return Tables(samples=samples, skipped=skipped)
+
+
+def check(sample: Sample, target: Device) -> None:
+    """Refuse rows that no law can be asked for.
+
+    Raises:
+        SpecificationError: a format that the device lacks, an expert routing without a spread.
+    """
+    if sample.law in ("all_reduce", "all_to_all"):
+        return
+    dtype, _, kv_dtype = sample.key.partition("/")
+    machine(target, dtype, kv_dtype=kv_dtype or None)
+    if sample.law == "moe" and np.isnan(sample.shape[-1]).any():
+        spreads = catalogue_toml("archwright.hardware", "laws.toml")["routing_spread"]
+        raise SpecificationError(unknown("distribution", sample.part, spreads))

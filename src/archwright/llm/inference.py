@@ -1,0 +1,264 @@
+"""The simulator ``llm/infer``: one model on one kind of instance, a batch of equal requests.
+
+All prompts of the batch are prefilled in one step; then every step gives each sequence a token.
+A step's time grows almost linearly with the context, so the mean over the output is the step at
+the mean context, input + output / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archwright.errors import SpecificationError
+from archwright.hardware import Device, cheapest
+from archwright.hardware import device as _device
+from archwright.hardware.profiles import load_profile
+from archwright.llm.architecture import Transformer
+from archwright.llm.batch import StepBatch
+from archwright.llm.capacity import free_kv_bytes, supports
+from archwright.llm.footprint import memory
+from archwright.llm.hugging_face import load_config
+from archwright.llm.parallel import ParallelPlan
+from archwright.llm.step_cost import BACK_ENDS, StepCost, StepEstimate
+from archwright.llm.transformers import transformer
+from archwright.specification import option
+
+__all__ = ["Inference", "InferenceSpecification", "infer", "simulate_inference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceSpecification:
+    """A model, an instance and a batch of equal requests."""
+
+    model: str = option("Llama-3.1-8B", doc="name, Hugging Face id, or path of a config.json")
+    device: str = option("H100-SXM", doc="name, or path of a profile that calibrate wrote")
+    tp: int = option(1, low=1, doc="tensor-parallel width")
+    pp: int = option(1, low=1, doc="pipeline stages")
+    ep: int = option(1, low=1, doc="expert-parallel width")
+    dp: int = option(1, low=1, doc="groups of data-parallel attention")
+    weights: str = option("bf16", doc="weight format")
+    kv: str = option("bf16", doc="KV-cache format")
+    batch: int = option(1, low=1, doc="sequences of each group")
+    input: int = option(1024, low=1, unit="tokens", doc="prompt length")
+    output: int = option(256, low=1, unit="tokens", doc="output length")
+    back_end: str = option("fitted", choices=BACK_ENDS[:2], doc="fitted or roofline")
+    engine: str = option("overlapped", doc="what the engine adds on the host")
+    cloud: str | None = option(None, doc="price of this cloud only; default: the cheapest")
+    usd_per_hour: float | None = option(None, low=0.0, doc="own price of one accelerator")
+
+    def cost(self) -> StepCost:
+        """Return the step cost of the model on the instance.
+
+        Raises:
+            SpecificationError: an unknown name, or what does not go together.
+        """
+        return StepCost(
+            model=read_model(self.model),
+            device=read_device(self.device),
+            parallel=ParallelPlan(
+                tensor=self.tp, pipeline=self.pp, expert=self.ep, data_parallel_attention=self.dp
+            ),
+            weight_format=self.weights,
+            kv_format=self.kv,
+            back_end=self.back_end,  # type: ignore[arg-type]
+            engine=self.engine,
+        )
+
+
+def read_model(name: str) -> Transformer:
+    """Return a model by name, Hugging Face id, or path of a ``config.json``."""
+    if name.endswith(".json") or Path(name).is_dir():
+        return load_config(name)
+    return transformer(name)
+
+
+def read_device(name: str) -> Device:
+    """Return a device by name, or from a calibrated profile."""
+    return load_profile(name) if name.endswith(".toml") else _device(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """What a batch of equal requests costs; arrays where batch or lengths are arrays.
+
+    Attributes:
+        fits: weights and cache fit into the memory.
+        memory_free_bytes: memory left on each accelerator; negative is what is missing.
+        weight_bytes: weights on each accelerator.
+        kv_bytes: cache on each accelerator, at full length.
+        ttft_s: time to first token: all prompts prefilled.
+        ttft_low_s, ttft_high_s: its 90 % interval.
+        tpot_s: mean time per output token after the first.
+        tpot_low_s, tpot_high_s: its 90 % interval.
+        tokens_per_s: output tokens a second of the instance, prefill included.
+        power_w: average power of the instance, GPU only.
+        tokens_per_joule: output tokens a joule.
+        usd_per_million_tokens: of output tokens; NaN without a price.
+        prefill_bound: what binds in prefill.
+        decode_bound: what binds in decode.
+        time_label, power_label: how times and power are known.
+        prefill, decode: the two step estimates.
+    """
+
+    fits: Any
+    memory_free_bytes: Any
+    weight_bytes: float
+    kv_bytes: Any
+    ttft_s: Any
+    ttft_low_s: Any
+    ttft_high_s: Any
+    tpot_s: Any
+    tpot_low_s: Any
+    tpot_high_s: Any
+    tokens_per_s: Any
+    power_w: Any
+    tokens_per_joule: Any
+    usd_per_million_tokens: Any
+    prefill_bound: str
+    decode_bound: str
+    time_label: str
+    power_label: str
+    prefill: StepEstimate
+    decode: StepEstimate
+
+
+def infer(
+    cost: StepCost,
+    *,
+    batch: Any = 1,
+    input_tokens: Any = 1024,
+    output_tokens: Any = 256,
+    usd_per_hour: float = float("nan"),
+) -> Inference:
+    """Return what a batch of equal requests costs.
+
+    >>> from archwright.hardware import device
+    >>> from archwright.llm import StepCost, infer, transformer
+    >>> cost = StepCost(model=transformer("Llama-3.1-8B"), device=device("H100-SXM"))
+    >>> found = infer(cost, batch=[1, 64], usd_per_hour=2.0)
+    >>> bool(found.tokens_per_s[1] > 30 * found.tokens_per_s[0]), found.decode_bound
+    (True, 'memory bandwidth')
+
+    Args:
+        cost: model, instance and formats.
+        batch: sequences of each group of data-parallel attention, any shape.
+        input_tokens: prompt length, any shape.
+        output_tokens: output length, any shape.
+        usd_per_hour: price of the whole instance.
+
+    Raises:
+        SpecificationError: a length beyond the model's positions.
+    """
+    batch, inputs, outputs = (
+        np.asarray(x)[()] for x in (batch, input_tokens, output_tokens)
+    )
+    longest = int(np.max(inputs + outputs))
+    if longest > cost.model.max_position:
+        raise SpecificationError(
+            f"input and output: {longest} tokens, expected at most the "
+            f"{cost.model.max_position} positions of {cost.model.name}"
+        )
+    prefill = cost(
+        StepBatch(
+            prefill_requests=batch, prefill_query_tokens=inputs, prefill_context_tokens=inputs
+        )
+    )
+    decode = cost(StepBatch(decode_batch=batch, decode_context=inputs + outputs / 2))
+    footprint = memory(
+        cost.model,
+        parallel=cost.parallel,
+        weight_format=cost.weight_format,
+        kv_format=cost.kv_format,
+    )
+    kv = batch * footprint.kv_bytes(inputs + outputs)
+    free = (
+        free_kv_bytes(
+            cost.model, cost.device, parallel=cost.parallel, weight_format=cost.weight_format
+        )
+        - kv
+    )
+    rest = np.maximum(outputs - 1, 0)
+    total_s = prefill.seconds + rest * decode.seconds
+    joules = prefill.joules + rest * decode.joules
+    tokens = batch * outputs * cost.parallel.data_parallel_attention
+    return Inference(
+        fits=free >= 0,
+        memory_free_bytes=free,
+        weight_bytes=footprint.weight_bytes,
+        kv_bytes=kv,
+        ttft_s=prefill.seconds,
+        ttft_low_s=prefill.low,
+        ttft_high_s=prefill.high,
+        tpot_s=decode.seconds,
+        tpot_low_s=decode.low,
+        tpot_high_s=decode.high,
+        tokens_per_s=tokens / total_s,
+        power_w=joules / total_s,
+        tokens_per_joule=tokens / joules,
+        usd_per_million_tokens=usd_per_hour / 3600 * total_s / tokens * 1e6,
+        prefill_bound=prefill.binding,
+        decode_bound=decode.binding,
+        time_label=cost.label,
+        power_label=cost.power_label,
+        prefill=prefill,
+        decode=decode,
+    )
+
+
+class _Simulator:
+    """Cost of a batch of equal requests on one instance."""
+
+    specification = InferenceSpecification
+
+    def __call__(
+        self, specification: InferenceSpecification, *, folder: Path | None = None
+    ) -> Mapping[str, Any]:
+        """Return the quantities by name, for people and for studies.
+
+        Raises:
+            SpecificationError: an unknown name, or what does not go together.
+        """
+        del folder
+        cost = specification.cost()
+        found = infer(
+            cost,
+            batch=specification.batch,
+            input_tokens=specification.input,
+            output_tokens=specification.output,
+            usd_per_hour=self.price(specification, cost),
+        )
+        return {
+            "fits": bool(found.fits),
+            "memory_free_gb": float(found.memory_free_bytes) / 1e9,
+            "weights_gb": found.weight_bytes / 1e9,
+            "kv_cache_gb": float(found.kv_bytes) / 1e9,
+            "ttft_s": float(found.ttft_s),
+            "ttft_90_percent_s": [float(found.ttft_low_s), float(found.ttft_high_s)],
+            "tpot_s": float(found.tpot_s),
+            "tpot_90_percent_s": [float(found.tpot_low_s), float(found.tpot_high_s)],
+            "tokens_per_s": float(found.tokens_per_s),
+            "power_w": float(found.power_w),
+            "tokens_per_joule": float(found.tokens_per_joule),
+            "usd_per_million_tokens": float(found.usd_per_million_tokens),
+            "prefill_bound_by": found.prefill_bound,
+            "decode_bound_by": found.decode_bound,
+            "times_are": found.time_label,
+            "power_is": found.power_label,
+        }
+
+    def price(self, specification: InferenceSpecification, cost: StepCost) -> float:
+        """Return dollars an hour of the instance; NaN where nobody rents the device out."""
+        each = specification.usd_per_hour
+        if each is None:
+            offer = cheapest(cost.device.name, cloud=specification.cloud)
+            each = float("nan") if offer is None else offer.usd_per_hour
+        return each * cost.parallel.ranks
+
+
+simulate_inference = _Simulator()
+"""The registered simulator ``llm/infer``."""
