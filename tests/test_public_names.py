@@ -41,11 +41,12 @@ NAMES = {
         "profile", "read_trace", "workload",
     ],
     "archwright.llm": [
-        "Footprint", "Operator", "ParallelPlan", "Quality", "Score", "StepBatch",
-        "Transformer", "assumptions", "benchmarks", "decode_step_s", "free_kv_bytes",
-        "kv_capacity_tokens", "load_config", "memory", "model_types", "own_scores",
-        "parameter_breakdown", "prefill_s", "score", "shards", "step_operators",
-        "supports", "transformer",
+        "CompiledStepCost", "Engine", "Footprint", "Inference", "InferenceSpecification",
+        "Operator", "ParallelPlan", "Quality", "Score", "StepBatch", "StepCost",
+        "StepEstimate", "Transformer", "assumptions", "benchmarks", "engine", "engines",
+        "free_kv_bytes", "infer", "kv_capacity_tokens", "load_config", "memory", "model_types",
+        "own_scores", "parameter_breakdown", "score", "step_operators", "supports",
+        "transformer",
     ],
     "archwright.hardware": [
         "Device", "MatmulFraction", "Price", "cheapest", "device", "load_prices",

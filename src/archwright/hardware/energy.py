@@ -81,13 +81,16 @@ def power_w(
     target = device if isinstance(device, Device) else _device(device)
     if target.tdp_w is None:
         raise SpecificationError(f"the TDP of {target.name} is not known; its power is not either")
-    shares = [np.asarray(s, dtype=np.float64) for s in (memory_share, compute_share)]
-    for name, share in zip(("memory_share", "compute_share"), shares, strict=True):
+    moving = np.asarray(memory_share, dtype=np.float64)
+    computing = np.asarray(compute_share, dtype=np.float64)
+    for name, share in (("memory_share", moving), ("compute_share", computing)):
         good = np.isfinite(share) & (share >= 0.0) & (share <= 1.0 + 1e-9)
         if not good.all():
             raise SpecificationError(f"{name}: {share[~good].flat[0]:g}, expected 0 to 1")
     row = _constants()
-    watts = target.tdp_w * share_of_tdp(*shares, row["idle"], row["memory"], row["compute"])
+    watts = target.tdp_w * share_of_tdp(
+        moving, computing, row["idle"], row["memory"], row["compute"]
+    )
     if not return_interval:
         return watts[()]
     where = "measured" if target.name in row["devices"] else "other"

@@ -70,7 +70,9 @@ class KernelTable:
                 groups.setdefault((sample.law, sample.key), []).append(sample)
         points = {}
         for (law, key), parts in groups.items():
-            shape = [np.concatenate([p.shape[i] for p in parts]) for i in range(len(parts[0].shape))]
+            shape = [
+                np.concatenate([p.shape[i] for p in parts]) for i in range(len(parts[0].shape))
+            ]
             seconds = np.concatenate([p.seconds for p in parts])
             fitted = resolve(law, device, keys_of(law, key))
             law_s = predict(law, device, key, fitted, shape).seconds
@@ -89,9 +91,7 @@ class KernelTable:
         """
         samples = read_folder(folder).samples
         if device.name not in samples:
-            raise SpecificationError(
-                unknown(f"device in {folder}", device.name, sorted(samples))
-            )
+            raise SpecificationError(unknown(f"device in {folder}", device.name, sorted(samples)))
         return cls.from_samples(device, samples[device.name], str(folder))
 
     @classmethod
@@ -141,7 +141,8 @@ class KernelTable:
         flat = [np.asarray(a, dtype=np.float64).reshape(-1) for a in arrays]
         fitted = resolve(law, self.device, keys_of(law, key))
         law_s = predict(law, self.device, key, fitted, flat).seconds
-        distance, index = points.tree.query(_logs(flat), k=min(NEIGHBORS, len(points.log_ratio)))
+        near = points.tree.query(_logs(flat), k=min(NEIGHBORS, len(points.log_ratio)))
+        distance, index = (np.asarray(part) for part in near)
         distance, index = distance.reshape(len(law_s), -1), index.reshape(len(law_s), -1)
         # inverse squares of distances; a point that was measured alone counts
         weight = 1.0 / np.maximum(distance, 1e-12) ** 2
@@ -159,6 +160,7 @@ def _read_parquet(folder: Path) -> list[Sample]:
     samples = []
     for path in sorted(folder.glob("*_perf.parquet")):
         c = {name: column.to_numpy() for name, column in _columns(path).items()}
+        shape: tuple[Any, ...]
         if path.name == "gemm_perf.parquet":
             law, keys, shape = "gemm", c["gemm_dtype"], (c["m"], c["n"], c["k"])
         elif path.name in ("context_attention_perf.parquet", "generation_attention_perf.parquet"):

@@ -13,7 +13,7 @@ from archwright.hardware import Device
 from archwright.hardware.tables import catalogue_toml
 from archwright.llm.architecture import Transformer
 from archwright.llm.footprint import memory
-from archwright.llm.parallel import ParallelPlan
+from archwright.llm.parallel import WHOLE, ParallelPlan
 from archwright.provenance import Source
 
 __all__ = ["assumptions", "free_kv_bytes", "kv_capacity_tokens", "supports"]
@@ -57,7 +57,7 @@ def free_kv_bytes(
     model: Transformer,
     device: Device,
     *,
-    parallel: ParallelPlan = ParallelPlan(),
+    parallel: ParallelPlan = WHOLE,
     weight_format: str = "bf16",
 ) -> float:
     """Return the bytes left for the KV cache on each device; negative: the weights do not fit.
@@ -82,7 +82,7 @@ def kv_capacity_tokens(
     model: Transformer,
     device: Device,
     *,
-    parallel: ParallelPlan = ParallelPlan(),
+    parallel: ParallelPlan = WHOLE,
     weight_format: str = "bf16",
     kv_format: str = "bf16",
     context_tokens: ArrayLike = 1.0,
@@ -99,9 +99,7 @@ def kv_capacity_tokens(
     True
     """
     free = free_kv_bytes(model, device, parallel=parallel, weight_format=weight_format)
-    footprint = memory(
-        model, parallel=parallel, weight_format=weight_format, kv_format=kv_format
-    )
+    footprint = memory(model, parallel=parallel, weight_format=weight_format, kv_format=kv_format)
     context = np.asarray(context_tokens, dtype=np.float64)
     per_token = footprint.kv_bytes(context) / context
     return np.asarray(parallel.data_parallel_attention * max(free, 0.0) / per_token)

@@ -103,8 +103,8 @@ class CompiledStepCost:
         decode_batch: ArrayLike,
         decode_context: ArrayLike,
         prefill_requests: ArrayLike,
-        query: ArrayLike,
-        context: ArrayLike,
+        query: Any,
+        context: Any,
     ) -> Any:
         batch = np.asarray(decode_batch, dtype=np.float64)
         requests = np.asarray(prefill_requests, dtype=np.float64)
@@ -168,19 +168,19 @@ def compile_cost(
     assert not isinstance(cost.engine, str)
     batches, contexts = _points(most_sequences), _points(most_context)
     queries = _points(min(most_tokens, most_context))
-    wide = {"decode_batch": batches[:, None], "decode_context": contexts[None, :]}
-    chunk = {
-        "prefill_requests": 1,
-        "prefill_query_tokens": np.minimum(queries[:, None], contexts[None, :]),
-        "prefill_context_tokens": contexts[None, :],
-    }
+    wide = StepBatch(decode_batch=batches[:, None], decode_context=contexts[None, :])
+    chunk = StepBatch(
+        prefill_requests=1,
+        prefill_query_tokens=np.minimum(queries[:, None], contexts[None, :]),
+        prefill_context_tokens=contexts[None, :],
+    )
     every = np.arange(1, most_tokens + 2)
     heads = np.arange(1, most_sequences + 2)
     planes = {
         "tokens": _planes(cost, StepBatch(decode_batch=every, decode_context=1), _by_tokens),
         "sampled": _planes(cost, StepBatch(decode_batch=heads, decode_context=1), _by_sampled),
-        "decode": _planes(cost, StepBatch(**wide), _by_decoding),
-        "prefill": _planes(cost, StepBatch(**chunk), _by_chunk),
+        "decode": _planes(cost, wide, _by_decoding),
+        "prefill": _planes(cost, chunk, _by_chunk),
     }
     for name in ("tokens", "sampled"):  # no tokens, no work
         planes[name] = np.concatenate([np.zeros((3, 1)), planes[name]], axis=1)
@@ -215,8 +215,8 @@ def _by_tokens(op: Operator) -> bool:
 
 
 def _planes(cost: StepCost, batch: StepBatch, wanted: Any) -> Floats:
-    shape = np.broadcast_shapes(*(np.shape(v) for v in (batch.tokens, batch.decode_context,
-                                                        batch.prefill_context_tokens)))  # fmt: skip
+    sizes = (batch.tokens, batch.decode_context, batch.prefill_context_tokens)
+    shape = np.broadcast_shapes(*(np.shape(size) for size in sizes))
     found = np.zeros((3, *shape))
     for op in cost.operators(batch):
         if wanted(op):

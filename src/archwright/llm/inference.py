@@ -20,7 +20,7 @@ from archwright.hardware import device as _device
 from archwright.hardware.profiles import load_profile
 from archwright.llm.architecture import Transformer
 from archwright.llm.batch import StepBatch
-from archwright.llm.capacity import free_kv_bytes, supports
+from archwright.llm.capacity import free_kv_bytes
 from archwright.llm.footprint import memory
 from archwright.llm.hugging_face import load_config
 from archwright.llm.parallel import ParallelPlan
@@ -154,9 +154,7 @@ def infer(
     Raises:
         SpecificationError: a length beyond the model's positions.
     """
-    batch, inputs, outputs = (
-        np.asarray(x)[()] for x in (batch, input_tokens, output_tokens)
-    )
+    batch, inputs, outputs = (np.asarray(x)[()] for x in (batch, input_tokens, output_tokens))
     longest = int(np.max(inputs + outputs))
     if longest > cost.model.max_position:
         raise SpecificationError(

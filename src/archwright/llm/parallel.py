@@ -9,7 +9,7 @@ from archwright.errors import SpecificationError
 from archwright.llm.architecture import Transformer
 from archwright.specification import option
 
-__all__ = ["ParallelPlan"]
+__all__ = ["WHOLE", "ParallelPlan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,10 @@ class ParallelPlan:
             raise SpecificationError(f"stage: {stage}, expected 0 to {self.pipeline - 1}")
         size = model.layers // self.pipeline
         return range(stage * size, (stage + 1) * size)
+
+
+WHOLE = ParallelPlan()
+"""The model on one device, not cut at all."""
 
 
 def _kv_cut(model: Transformer) -> Callable[[int], bool]:

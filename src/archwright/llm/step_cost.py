@@ -271,7 +271,8 @@ class StepCost:
         """
         if self.device.tdp_w is None:
             return np.nan * np.asarray(seconds)
-        shares = [np.minimum(s / seconds, 1.0) for s in (memory_s, compute_s)]
+        busy = np.maximum(seconds, 1e-12)  # an empty step takes no time
+        shares = [np.minimum(s / busy, 1.0) for s in (memory_s, compute_s)]
         return self.parallel.ranks * power_w(self.device, *shares)
 
     @property
@@ -328,9 +329,7 @@ class StepCost:
         if op.kind != "memory":
             other = law(self._unmeasured, **shape, return_interval=True)
             faster = other.seconds < best.seconds
-            best = Timed(
-                *(np.where(faster, b, a)[()] for a, b in zip(best, other, strict=True))
-            )
+            best = Timed(*(np.where(faster, b, a)[()] for a, b in zip(best, other, strict=True)))
         if self.back_end == "table":
             assert self.table is not None
             return self.table.time(op.kind, shape, best)
