@@ -19,7 +19,7 @@ NAMES = {
         "Executor",
         "Exhaustive", "Facts", "Fidelity", "Goal", "Integer", "Measurements", "Metric",
         "Objectives", "Ordinal", "Panel", "Parameter", "ParameterSpace", "Permutation",
-        "Processes", "Proposals", "RandomSearch", "Real", "Result", "Scores", "Searcher",
+        "Processes", "Proposals", "RandomSearch", "Real", "Result", "Roofline", "Scores", "Searcher",
         "Serial", "SimulatorEnvironment", "Space", "Study", "Table", "Trials", "environment",
         "isolated_rng", "order",
     ],

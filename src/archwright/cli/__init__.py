@@ -18,6 +18,8 @@ _COMMANDS = {
     "export": ("results", "write the trials of a study as CSV or Parquet"),
     "verify": ("verify", "check every digest of a study; --repair sets damage aside"),
     "simulate": ("simulate", "run one configuration through one simulator"),
+    "accuracy": ("accuracy", "score the simulators against measurements"),
+    "calibrate": ("calibrate", "fit a device or an engine to your own measurements"),
     "reproduce": ("papers", "compute a paper's findings anew"),
     "papers": ("papers", "list the 48 systems and their state"),
     "environments": ("lists", "list environments, or describe one"),

@@ -41,6 +41,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_jso
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:
         return "-"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(_text(item) for item in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ def add(name: str, commands: Any, line: str) -> None:
         line,
         _simulate,
         "archwright simulate serving/fleet --model Llama-3.1-8B --rate_per_s 20 "
-        "--limits.ttft_p99_s 0.5",
+        "--limits.ttft_p99_s 0.5\n"
+        "  archwright simulate llm/infer --model Llama-3.1-70B --device H100-SXM --tp 4 "
+        "--batch 32 --input 2048 --output 512 --report infer.html",
     )
     parser.add_argument("simulator", metavar="LAYER/NAME", help="the simulator")
     parser.add_argument(
@@ -31,6 +34,7 @@ def add(name: str, commands: Any, line: str) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    from archwright.errors import SpecificationError
     from archwright.registry import resolve
     from archwright.specification import describe, from_mapping
 
@@ -38,15 +42,34 @@ def _simulate(options: argparse.Namespace) -> int:
     words = list(options.fields)
     as_json = "--json" in words
     words = [word for word in words if word != "--json"]
+    report = _take(words, "--report")
     if "--fields" in words or "--help" in words:
         rows = [list(row) for row in describe(simulator.specification)]
         print_table(["field", "type", "default", "meaning"], rows, as_json=as_json)
         return 0
     table = _table(words, [path for path, *_ in describe(simulator.specification)])
-    result = simulator(from_mapping(simulator.specification, table), folder=Path())
+    specification = from_mapping(simulator.specification, table)
+    result = simulator(specification, folder=Path())
+    if report is not None:
+        if not hasattr(simulator, "report"):
+            raise SpecificationError(f"--report: {options.simulator} draws none")
+        print(f"report: {simulator.report(specification, Path(report))}", file=sys.stderr)
     fields = result if isinstance(result, dict) else dataclasses.asdict(result)
     print_table(["quantity", "value"], [[k, v] for k, v in fields.items()], as_json=as_json)
     return 0
+
+
+def _take(words: list[str], flag: str) -> str | None:
+    """Take a flag and its value out of the words."""
+    from archwright.errors import SpecificationError
+
+    if flag not in words:
+        return None
+    at = words.index(flag)
+    if at + 1 >= len(words):
+        raise SpecificationError(f"{flag}: expected the name of a file")
+    del words[at]
+    return words.pop(at)
 
 
 def _table(words: list[str], known: list[str]) -> dict[str, Any]:

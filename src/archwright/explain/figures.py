@@ -18,9 +18,15 @@ from archwright.explain.front import Direction
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from archwright.search.panels import Bars
+    from archwright.search.panels import Bars, Roofline
 
-__all__ = ["bars", "hypervolume_history", "optimization_history", "pareto_front"]
+__all__ = [
+    "bars",
+    "hypervolume_history",
+    "optimization_history",
+    "pareto_front",
+    "roofline",
+]
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK = (
     "#0072B2",
@@ -188,6 +194,57 @@ def bars(panel: Bars) -> go.Figure:
     figure.update_xaxes(visible=False, rangemode="tozero")
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=8, ticks="")
     return _finish(figure, height=60 + 44 * legend + len(labels) * (20 + 26 * thick))
+
+
+def roofline(panel: Roofline) -> go.Figure:
+    """Draw operators under a roofline, both axes logarithmic; a larger mark takes more time."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    intensity = np.asarray(panel.intensity, float)
+    attained = np.asarray(panel.attained_ops_s, float)
+    share = np.asarray(panel.share, float)
+    peaks = dict(sorted(panel.peaks_ops_s.items(), key=lambda item: item[1]))
+    ridge = max(peaks.values()) / panel.bandwidth_bytes_s
+    low = min(float(intensity.min(initial=1.0)), 1.0) / 2
+    high = max(float(intensity.max(initial=1.0)), ridge) * 4
+    for name, peak in peaks.items():
+        corner = peak / panel.bandwidth_bytes_s
+        figure.add_trace(
+            go.Scatter(
+                x=[low, corner, high],
+                y=[low * panel.bandwidth_bytes_s / 1e12, peak / 1e12, peak / 1e12],
+                mode="lines",
+                line={"color": GREY, "width": 1.5},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+        figure.add_annotation(
+            x=np.log10(high), y=np.log10(peak / 1e12), text=_safe(f"{name} peak"),
+            showarrow=False, xanchor="right", yanchor="bottom", font={"color": GREY, "size": 12},
+        )  # fmt: skip
+    groups = np.asarray(panel.groups, dtype=object)
+    for color, group in zip((BLUE, ORANGE, GREEN), dict.fromkeys(panel.groups), strict=False):
+        at = np.flatnonzero(groups == group)
+        figure.add_trace(
+            go.Scatter(
+                x=intensity[at],
+                y=attained[at] / 1e12,
+                mode="markers",
+                name=_safe(group),
+                marker={"color": color, "size": 7 + 30 * np.sqrt(share[at]), "opacity": 0.75},
+                text=[
+                    _safe(f"{panel.names[i]}, {group}: {share[i]:.0%} of the time")
+                    for i in at.tolist()
+                ],
+                hovertemplate="%{text}<br>%{x:.3g} operations a byte, %{y:.4g} TFLOP/s"
+                "<extra></extra>",
+            )
+        )
+    figure.update_xaxes(type="log", title="operations a byte", range=np.log10([low, high]))
+    figure.update_yaxes(type="log", title="TFLOP/s")
+    return _finish(figure, height=420)
 
 
 def hypervolume_history(volumes: ArrayLike) -> go.Figure:

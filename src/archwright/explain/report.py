@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError
 from archwright.explain.front import Direction
-from archwright.search.panels import Bars, Panel, Table
+from archwright.search.panels import Bars, Panel, Roofline, Table
 
 __all__ = [
     "Assumption",
@@ -189,6 +189,8 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
                 f"{row[0]}: " + ", ".join(_cell(value) for value in row[1:]) for row in rows
             )
             add(f"panel-{number}", draw.bars(panel), f"Bar chart. {alt}", table, panel.note)
+        elif isinstance(panel, Roofline):
+            add(f"panel-{number}", draw.roofline(panel), *_roofline_view(panel))
     if len(content.history):
         volumes = np.asarray(content.history, float)
         marks = np.unique(np.linspace(0, len(volumes) - 1, 11).round().astype(int))
@@ -204,6 +206,17 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
             ),
         )
     return views
+
+
+def _roofline_view(panel: Roofline) -> tuple[str, Table, str]:
+    columns = ["operator", "step", "operations a byte", "TFLOP/s", "share of time, %"]
+    numbers = zip(panel.intensity, panel.attained_ops_s, panel.share, strict=True)
+    rows: list[list[str | float | int | None]] = [
+        [name, group, float(x), float(y) / 1e12, 100 * float(s)]
+        for name, group, (x, y, s) in zip(panel.names, panel.groups, numbers, strict=True)
+    ]
+    alt = f"Roofline of {len(rows)} operators: operations a second over operations a byte."
+    return alt, Table(title=panel.title, columns=columns, rows=rows), panel.note
 
 
 def _front_view(front: Front) -> tuple[Any, str, Table, str]:

@@ -141,7 +141,9 @@ def _mean(sample: Sample, training: list[Sample], split: str) -> AccuracyRow:
     )  # fmt: skip
 
 
-def kernel_accuracy(data_dir: str | Path) -> list[AccuracyRow]:
+def kernel_accuracy(
+    data_dir: str | Path, *, skipped: dict[str, int] | None = None
+) -> list[AccuracyRow]:
     """Score the laws against every table of kernel times in a folder.
 
     ``shipped`` scores all rows with the library's constants. ``rows`` fits one half of a
@@ -153,6 +155,7 @@ def kernel_accuracy(data_dir: str | Path) -> list[AccuracyRow]:
     Args:
         data_dir: folder of tables ``KIND_SYSTEM.csv`` or ``.csv.gz``, or one that has it as
             ``llm-measured``.
+        skipped: filled with reasons and the number of tables that each left out.
 
     Raises:
         TraceError: no table, or a broken one.
@@ -160,7 +163,10 @@ def kernel_accuracy(data_dir: str | Path) -> list[AccuracyRow]:
     folder = Path(data_dir)
     if (folder / "llm-measured").is_dir():
         folder = folder / "llm-measured"
-    samples = read_folder(folder).samples
+    tables = read_folder(folder)
+    samples = tables.samples
+    if skipped is not None:
+        skipped.update({f"{name}: {why}": 1 for name, why in tables.skipped.items()})
     rows: list[AccuracyRow] = []
     for name, parts in samples.items():
         for law in QUANTITIES:

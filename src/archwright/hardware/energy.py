@@ -39,7 +39,7 @@ class Power(NamedTuple):
 
 
 @cache
-def _constants() -> Mapping[str, Any]:
+def constants() -> Mapping[str, Any]:
     return catalogue_toml("archwright.hardware", "power.toml")
 
 
@@ -87,7 +87,7 @@ def power_w(
         good = np.isfinite(share) & (share >= 0.0) & (share <= 1.0 + 1e-9)
         if not good.all():
             raise SpecificationError(f"{name}: {share[~good].flat[0]:g}, expected 0 to 1")
-    row = _constants()
+    row = constants()
     watts = target.tdp_w * share_of_tdp(
         moving, computing, row["idle"], row["memory"], row["compute"]
     )
@@ -100,4 +100,4 @@ def power_w(
 
 def power_label(device: Device) -> Label:
     """Say how the power of a device is known: fitted where it was measured, else analytic."""
-    return "fitted" if device.name in _constants()["devices"] else "analytic"
+    return "fitted" if device.name in constants()["devices"] else "analytic"

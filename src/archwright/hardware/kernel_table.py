@@ -23,17 +23,18 @@ from archwright.hardware.evaluation import Timed, keys_of, predict
 from archwright.hardware.measurements import Sample, read_folder
 from archwright.hardware.profiles import resolve
 
-__all__ = ["KernelTable"]
+__all__ = ["ARGUMENTS", "KernelTable", "arguments"]
 
 NEIGHBORS = 4
 """Measured points that a point between them looks at."""
-_ARGUMENTS = {
+ARGUMENTS = {
     "gemm": ("m", "n", "k"),
     "attention_prefill": (
         *("batch", "query_tokens", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
     ),
     "attention_decode": ("batch", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
 }
+"""Names of a law's arguments, in its order."""
 _ALIASES = {"bf16": "bfloat16", "fp16": "float16"}
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ class KernelTable:
         """Make a table of samples; collectives and experts are left to the laws."""
         groups: dict[tuple[str, str], list[Sample]] = {}
         for sample in samples:
-            if sample.law in _ARGUMENTS and len(sample):
+            if sample.law in ARGUMENTS and len(sample):
                 groups.setdefault((sample.law, sample.key), []).append(sample)
         points = {}
         for (law, key), parts in groups.items():
@@ -137,7 +138,7 @@ class KernelTable:
         points = self.points.get((law, key))
         if points is None:
             return otherwise
-        arrays = np.broadcast_arrays(*(_value(shape, name) for name in _ARGUMENTS[law]))
+        arrays = np.broadcast_arrays(*arguments(law, shape))
         flat = [np.asarray(a, dtype=np.float64).reshape(-1) for a in arrays]
         fitted = resolve(law, self.device, keys_of(law, key))
         law_s = predict(law, self.device, key, fitted, flat).seconds
@@ -195,13 +196,13 @@ def _columns(path: Path) -> dict[str, Any]:
     return {name: table[name] for name in table.column_names}
 
 
-def _value(shape: Mapping[str, Any], name: str) -> Any:
-    value = shape.get(name)
-    return np.inf if value is None else value
+def arguments(law: str, shape: Mapping[str, Any]) -> list[Any]:
+    """Return the arguments of a law from a shape; no window is one that never ends."""
+    return [np.inf if shape.get(name) is None else shape[name] for name in ARGUMENTS[law]]
 
 
 def _key(law: str, shape: Mapping[str, Any]) -> str:
-    if law not in _ARGUMENTS:
+    if law not in ARGUMENTS:
         return ""
     names = [shape["dtype"]] + ([shape["kv_dtype"]] if law.startswith("attention") else [])
     return "/".join(_ALIASES.get(name, name) for name in names)

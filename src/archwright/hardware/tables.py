@@ -8,6 +8,7 @@ import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def catalogue_rows(package: str, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
+@cache
 def catalogue_toml(package: str, name: str) -> dict[str, Any]:
     """Read the TOML catalogue `name` of a room.
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from archwright.errors import SpecificationError
+from archwright.errors import InfeasibleError, SpecificationError
+from archwright.explain import ReportContent, write_report
 from archwright.hardware import Device, cheapest
 from archwright.hardware import device as _device
 from archwright.hardware.profiles import load_profile
@@ -26,9 +27,28 @@ from archwright.llm.hugging_face import load_config
 from archwright.llm.parallel import ParallelPlan
 from archwright.llm.step_cost import BACK_ENDS, StepCost, StepEstimate
 from archwright.llm.transformers import transformer
-from archwright.specification import option
+from archwright.search import (
+    Bars,
+    Choice,
+    Design,
+    Facts,
+    Metric,
+    Ordinal,
+    Panel,
+    Roofline,
+    SimulatorEnvironment,
+)
+from archwright.specification import option, replace_path
 
-__all__ = ["Inference", "InferenceSpecification", "infer", "simulate_inference"]
+__all__ = [
+    "Inference",
+    "InferenceEnvironment",
+    "InferenceSpecification",
+    "infer",
+    "inference_environment",
+    "inference_panels",
+    "simulate_inference",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +277,148 @@ class _Simulator:
             each = float("nan") if offer is None else offer.usd_per_hour
         return each * cost.parallel.ranks
 
+    def report(self, specification: InferenceSpecification, path: Path) -> Path:
+        """Write an HTML page: the answer, what binds, where the time goes, the roofline."""
+        found = self(specification)
+        fits = "fits" if found["fits"] else f"lacks {-found['memory_free_gb']:.0f} GB"
+        ranks = specification.cost().parallel.ranks
+        content = ReportContent(
+            title=f"{specification.model} on {ranks} x {specification.device}",
+            answer=(
+                f"{found['tokens_per_s']:,.0f} tokens/s at {found['tpot_s'] * 1e3:.3g} ms a token "
+                f"and {found['ttft_s'] * 1e3:,.3g} ms to the first; it {fits}."
+            ),
+            subtitle=(
+                f"Batch {specification.batch}, {specification.input} tokens in, "
+                f"{specification.output} out, weights in {specification.weights}."
+            ),
+            panels=inference_panels(specification),
+        )
+        return write_report(content, path)
+
 
 simulate_inference = _Simulator()
 """The registered simulator ``llm/infer``."""
+
+
+def inference_panels(specification: InferenceSpecification) -> list[Panel]:
+    """Return the quantities, where the time of both steps goes, and their roofline."""
+    cost = specification.cost()
+    found = infer(
+        cost,
+        batch=specification.batch,
+        input_tokens=specification.input,
+        output_tokens=specification.output,
+        usd_per_hour=simulate_inference.price(specification, cost),
+    )
+    steps = {"prefill": found.prefill, "decode": found.decode}
+    names = list(dict.fromkeys(name for step in steps.values() for name in step.parts))
+    facts = [
+        f"Time to first token {float(found.ttft_s) * 1e3:,.4g} ms, 90 % between "
+        f"{float(found.ttft_low_s) * 1e3:,.4g} and {float(found.ttft_high_s) * 1e3:,.4g} "
+        f"({found.time_label}); bound by {found.prefill_bound}.",
+        f"Time per token {float(found.tpot_s) * 1e3:,.4g} ms, 90 % between "
+        f"{float(found.tpot_low_s) * 1e3:,.4g} and {float(found.tpot_high_s) * 1e3:,.4g} "
+        f"({found.time_label}); bound by {found.decode_bound}.",
+        f"Memory of an accelerator: weights {found.weight_bytes / 1e9:,.4g} GB, cache "
+        f"{float(found.kv_bytes) / 1e9:,.4g} GB, left {float(found.memory_free_bytes) / 1e9:,.4g} "
+        "GB.",
+        f"Power {float(found.power_w):,.0f} W, {float(found.tokens_per_joule):.3g} tokens a joule "
+        f"({found.power_label}, accelerators only).",
+    ]
+    return [
+        Facts(title="What it costs", items=facts),
+        Bars(
+            title="Where the time of a step goes",
+            labels=names,
+            series={
+                name: [float(step.parts.get(part, np.nan)) * 1e3 for part in names]
+                for name, step in steps.items()
+            },
+            unit="ms",
+        ),
+        _roofline(cost, steps, specification),
+    ]
+
+
+def _roofline(
+    cost: StepCost, steps: Mapping[str, StepEstimate], specification: InferenceSpecification
+) -> Roofline:
+    batch, prompt = specification.batch, specification.input
+    batches = {
+        "prefill": StepBatch(
+            prefill_requests=batch, prefill_query_tokens=prompt, prefill_context_tokens=prompt
+        ),
+        "decode": StepBatch(decode_batch=batch, decode_context=prompt + specification.output / 2),
+    }
+    points: list[tuple[str, str, float, float, float]] = []
+    for name, step in steps.items():
+        for op in cost.operators(batches[name]):
+            moved = float(op.weight_bytes + op.kv_bytes + op.activation_bytes)
+            seconds = float(step.parts[op.name])
+            if op.flops and seconds > 0:
+                rate = float(op.count * op.flops) / seconds
+                points.append(
+                    (op.name, name, float(op.flops) / moved, rate, seconds / float(step.seconds))
+                )
+    names, groups, intensity, attained, share = (
+        list(column) for column in zip(*points, strict=True)
+    )
+    shown = ("bf16", "fp16", "fp8", "fp4", "int8")
+    peaks = {name: peak for name, peak in cost.device.peak_ops_s.items() if name in shown}
+    return Roofline(
+        title="Roofline",
+        names=names,
+        groups=groups,
+        intensity=intensity,
+        attained_ops_s=attained,
+        share=share,
+        peaks_ops_s=peaks,
+        bandwidth_bytes_s=cost.device.memory_bandwidth_bytes_s,
+        note="Operators with matrix products; a larger mark takes more of its step's time.",
+    )
+
+
+class InferenceEnvironment(SimulatorEnvironment):
+    """The simulator ``llm/infer`` as an environment; a design that does not fit is infeasible."""
+
+    def panels(self, design: Design) -> list[Panel]:
+        """Return the panels of a design."""
+        specification = self.base
+        for path, value in design.items():
+            if value is not None:
+                specification = replace_path(specification, path, value)
+        return inference_panels(specification)
+
+
+def _measure(specification: InferenceSpecification) -> Mapping[str, Any]:
+    try:
+        found = simulate_inference(specification)
+    except SpecificationError as error:
+        raise InfeasibleError(str(error)) from error
+    if not found["fits"]:
+        raise InfeasibleError(
+            f"memory: {-found['memory_free_gb']:.1f} GB an accelerator are missing"
+        )
+    return found
+
+
+inference_environment = InferenceEnvironment(
+    _measure,
+    base=InferenceSpecification(),
+    vary={
+        "tp": Ordinal([1, 2, 4, 8]),
+        "weights": Choice(["bf16", "fp8", "int4_weight"]),
+        "kv": Choice(["bf16", "fp8"]),
+        "batch": Ordinal([1, 2, 4, 8, 16, 32, 64, 128, 256]),
+    },
+    metrics=[
+        Metric("ttft_s", "s", "Time to first token"),
+        Metric("tpot_s", "s", "Time per token"),
+        Metric("tokens_per_s", "tokens/s", "Throughput", "higher"),
+        Metric("power_w", "W", "Power"),
+        Metric("tokens_per_joule", "tokens/J", "Efficiency", "higher"),
+        Metric("usd_per_million_tokens", "$/M tokens", "Cost of output tokens"),
+    ],
+)
+"""The registered environment ``llm/infer``."""

@@ -10,7 +10,7 @@ from archwright.search.environment import (
 )
 from archwright.search.executors import Executor, Processes, Serial
 from archwright.search.goal import Goal, Objectives, Scores, order
-from archwright.search.panels import Bars, Facts, Panel, Table
+from archwright.search.panels import Bars, Facts, Panel, Roofline, Table
 from archwright.search.parameters import (
     Choice,
     Integer,
@@ -55,6 +55,7 @@ __all__ = [
     "RandomSearch",
     "Real",
     "Result",
+    "Roofline",
     "Scores",
     "Searcher",
     "Serial",

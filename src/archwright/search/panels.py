@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Bars", "Facts", "Panel", "Table"]
+__all__ = ["Bars", "Facts", "Panel", "Roofline", "Table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +52,31 @@ class Facts:
     note: str = ""
 
 
-Panel = Bars | Table | Facts
+@dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """Operators under a roofline: what they reach over the operations they do a byte.
+
+    Attributes:
+        title: heading of the panel.
+        names: name of each operator, length n.
+        groups: what it belongs to, such as prefill or decode.
+        intensity: operations a byte.
+        attained_ops_s: operations a second reached.
+        share: share of the group's time.
+        peaks_ops_s: matrix rate by number format.
+        bandwidth_bytes_s: of the memory.
+        note: one sentence below the chart.
+    """
+
+    title: str
+    names: Sequence[str]
+    groups: Sequence[str]
+    intensity: Sequence[float]
+    attained_ops_s: Sequence[float]
+    share: Sequence[float]
+    peaks_ops_s: Mapping[str, float]
+    bandwidth_bytes_s: float
+    note: str = ""
+
+
+Panel = Bars | Table | Facts | Roofline

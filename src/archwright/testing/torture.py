@@ -145,6 +145,7 @@ def _run_forked(
             killed = True
         time.sleep(0.0005)
     os.set_blocking(heard, False)  # workers hold the other end while they die
+    first = b""
     with suppress(BlockingIOError):
         first = os.read(heard, 4096)
     os.close(heard)
@@ -260,6 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not ran.killed:
                 break
             kills += 1
+            if kills % 500 == 0:
+                print(f"{kills} kills, lost {lost}, differ {wrong}", file=sys.stderr, flush=True)
             with_workers += bool(workers)
             resumed = True
             if (folder / "store.json").exists():

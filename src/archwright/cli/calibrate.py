@@ -1,0 +1,77 @@
+"""``archwright calibrate``: fit a device or an engine to measurements of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from archwright.cli.options import command, print_table
+
+
+def add(name: str, commands: Any, line: str) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        name,
+        line,
+        _calibrate,
+        "archwright calibrate device kernels.csv --device H100-SXM --output my-h100.toml\n"
+        "  archwright calibrate engine bench.json --device H100-SXM --model Llama-3.1-8B "
+        "--output my-engine.toml",
+    )
+    parser.add_argument("what", choices=("device", "engine"), metavar="device|engine")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="CSV of kernel times (device), or JSON of a serving benchmark (engine)",
+    )
+    parser.add_argument("--device", required=True, help="what was measured on")
+    parser.add_argument("--output", type=Path, metavar="TOML", help="where the profile goes")
+    served = parser.add_argument_group("what was served, for an engine")
+    served.add_argument("--model", help="name, Hugging Face id, or path of a config.json")
+    served.add_argument("--tp", type=int, default=1, help="tensor-parallel width")
+    served.add_argument("--weights", default="bf16", help="weight format")
+    served.add_argument("--kv", default="bf16", help="KV-cache format")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from archwright.errors import SpecificationError
+
+    found: Any
+    if options.what == "device":
+        from archwright.hardware.fitting import calibrate_device
+
+        found = calibrate_device(options.device, options.file)
+    else:
+        from archwright.llm.calibration import calibrate_engine
+        from archwright.llm.inference import InferenceSpecification
+
+        if options.model is None:
+            raise SpecificationError("--model: an engine is fitted to what it served; name it")
+        served = InferenceSpecification(
+            model=options.model,
+            device=options.device,
+            tp=options.tp,
+            weights=options.weights,
+            kv=options.kv,
+        )
+        found = calibrate_engine(options.file, served.cost())
+    output = options.output or options.file.with_suffix(".toml")
+    found.write_profile(output)
+    rows = [
+        ["measurements", found.rows],
+        ["mean error before", found.error_before],
+        ["mean error after", found.error_after],
+        ["bias before", found.bias_before],
+        ["bias after", found.bias_after],
+    ]
+    if options.what == "engine":
+        rows += [
+            ["host seconds a step", found.engine.host_step_s],
+            ["host seconds a sequence", found.engine.host_sequence_s],
+        ]
+    print_table(["quantity", "value"], [*rows, ["profile", str(output)]], as_json=options.json)
+    return 0
