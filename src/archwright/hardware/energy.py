@@ -64,7 +64,7 @@ def power_w(
     without host, fans or cooling.
 
     >>> round(float(power_w("H100-SXM", 0.5, 0.1)))
-    592
+    610
     >>> idle, busy = power_w("B200-SXM", [0.0, 1.0], [0.0, 0.3])
     >>> bool(idle < 0.3 * busy < 300)
     True

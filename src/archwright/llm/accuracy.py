@@ -90,8 +90,8 @@ class ServingRows:
 
     Attributes:
         columns: name to one value a row: ``model``, ``system``, ``engine``, ``subset``,
-            ``tpot_s``, ``ttft_s`` as measured, and the predictions ``tpot``, ``ttft`` with
-            ``_low`` and ``_high``.
+            ``tpot_s``, ``ttft_s`` as measured, the predictions ``tpot``, ``ttft`` with ``_low``
+            and ``_high``, and ``decode``, a step without prompts.
         skipped: reason to number of rows.
     """
 
@@ -182,6 +182,7 @@ def _predict(table: Columns, at: NDArray[np.intp], cost: StepCost) -> dict[str, 
         "tpot_s": table["tpot_ms"][at] * 1e-3,
         "ttft_s": table["ttft_ms"][at] * 1e-3,
         "tpot": tpot,
+        "decode": state.decode.seconds,
         "ttft": ttft,
         **{f"tpot_{end}": tpot * s for end, s in spread.items()},
         "ttft_low": state.alone_s,

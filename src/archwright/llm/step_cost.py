@@ -90,9 +90,16 @@ def engines() -> Mapping[str, Engine]:
 def engine(name: str) -> Engine:
     """Return an engine by name.
 
+    Args:
+        name: of the catalogue, or the path of a profile that a calibration wrote.
+
     Raises:
         SpecificationError: no such engine; the message names the nearest one.
     """
+    if name.endswith(".toml"):
+        from archwright.llm.calibration import load_engine
+
+        return load_engine(name)
     if name not in engines():
         raise SpecificationError(unknown("engine", name, engines()))
     return engines()[name]
