@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from archwright.hardware import device, devices
+from archwright.hardware import device
 from archwright.llm import StepBatch, StepCost, infer, transformer
 from archwright.llm.inference import InferenceSpecification, simulate_inference
 
@@ -57,7 +57,7 @@ def main() -> None:
 
     many = best(lambda: infer(fitted, batch=batch, input_tokens=context, output_tokens=256))
     print(f"infer, arrays             {POINTS / many:8,.0f} configurations/s")
-    names = [d.name for d in devices() if d.name in ("H100-SXM", "H200-SXM", "B200-SXM", "L40S")]
+    names = ("H100-SXM", "H200-SXM", "B200-SXM", "L40S")
     models = ("Llama-3.1-8B", "Qwen2.5-7B", "Gemma-3-12B", "Qwen2.5-14B")
     each = [
         InferenceSpecification(model=m, device=d, batch=b, input=i, output=128)

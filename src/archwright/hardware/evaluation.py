@@ -12,7 +12,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.hardware.devices import Device
 from archwright.hardware.devices import device as _device
 from archwright.hardware.laws import LAWS, Array, Machine
-from archwright.hardware.profiles import EDGES_S, Fitted, resolve
+from archwright.hardware.profiles import EDGES_S, Fitted, resolve, shipped
 from archwright.hardware.tables import catalogue_toml
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "predict",
     "ready",
     "run",
+    "stream",
 ]
 
 _BLOCK = 8192
@@ -184,6 +185,15 @@ def answer(seconds: Array, fitted: Fitted, return_interval: bool) -> Any:
     low = seconds * np.asarray(fitted.low)[regime]
     high = seconds * np.asarray(fitted.high)[regime]
     return Timed(seconds[()], low[()], high[()])
+
+
+def stream(target: Device, size: Any, return_interval: bool) -> Any:
+    """Time a streaming kernel of so many bytes; nothing is checked."""
+    row = assumption("memory")
+    seconds = row["launch_s"] + np.asarray(size, dtype=np.float64) / (
+        target.memory_bandwidth_bytes_s * row["share"]
+    )
+    return answer(seconds, shipped()["gemm"]["datasheet"]["bfloat16"], return_interval)
 
 
 def predict(law: str, target: Device, key: str, fitted: Fitted, shape: Iterable[Array]) -> Timed:

@@ -21,7 +21,6 @@ from archwright.hardware.devices import Device
 from archwright.hardware.devices import device as _device
 from archwright.hardware.evaluation import (
     Timed,
-    answer,
     assumption,
     find,
     formats,
@@ -29,6 +28,7 @@ from archwright.hardware.evaluation import (
     machine_of,
     ready,
     run,
+    stream,
 )
 from archwright.hardware.laws import LAWS, Array
 from archwright.hardware.profiles import resolve, shipped
@@ -355,10 +355,7 @@ def memory_seconds(
     1.253
     """
     size = _sizes(size_bytes=size_bytes)["size_bytes"]
-    row = assumption("memory")
-    bandwidth = find(device).memory_bandwidth_bytes_s
-    seconds = row["launch_s"] + size / (bandwidth * row["share"])
-    return answer(seconds, shipped()["gemm"]["datasheet"]["bfloat16"], return_interval)
+    return stream(find(device), size, return_interval)
 
 
 def roofline_seconds(

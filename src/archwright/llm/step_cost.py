@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from archwright.errors import SpecificationError, unknown
 from archwright.hardware import Device, timing
 from archwright.hardware.energy import power_label, power_w
-from archwright.hardware.evaluation import Timed, machine, ready, run
+from archwright.hardware.evaluation import Timed, machine, ready, run, stream
 from archwright.hardware.kernel_table import ARGUMENTS, KernelTable, arguments
 from archwright.hardware.profiles import unmeasured
 from archwright.hardware.tables import catalogue_toml
@@ -43,7 +43,6 @@ BACK_ENDS: tuple[BackEnd, ...] = ("fitted", "roofline", "table")
 
 _LAWS: Mapping[str, Any] = {
     "moe": timing.moe_seconds,
-    "memory": timing.memory_seconds,
     "all_reduce": timing.all_reduce_seconds,
     "all_to_all": timing.all_to_all_seconds,
     "point_to_point": timing.point_to_point_seconds,
@@ -330,11 +329,12 @@ class StepCost:
         shape = self._shape(op)
         if op.kind in ARGUMENTS:
             best = self._kernel(op.kind, shape)
+        elif op.kind == "memory":
+            best = stream(self.device, shape["size_bytes"], True)
         else:
             law = _LAWS[op.kind]
             best = law(self.device, **shape, return_interval=True)
-            if op.kind != "memory":
-                best = _faster(best, law(self._unmeasured, **shape, return_interval=True))
+            best = _faster(best, law(self._unmeasured, **shape, return_interval=True))
         if self.back_end == "table":
             assert self.table is not None
             return self.table.time(op.kind, shape, best)
