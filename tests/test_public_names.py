@@ -50,7 +50,7 @@ NAMES = {
         "transformer",
     ],
     "archwright.hardware": [
-        "Device", "MatmulFraction", "Price", "cheapest", "device", "load_prices",
+        "Device", "MatmulFraction", "Price", "Tier", "cheapest", "device", "load_prices",
         "matmul_fraction",
     ],
     "archwright.formats": [

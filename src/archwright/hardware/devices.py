@@ -16,7 +16,7 @@ from archwright.provenance import Label, Source
 if TYPE_CHECKING:
     from archwright.hardware.profiles import Profile
 
-__all__ = ["Device", "MatmulFraction", "device", "devices", "matmul_fraction"]
+__all__ = ["Device", "MatmulFraction", "Tier", "device", "devices", "matmul_fraction"]
 
 _ROOM = "archwright.hardware"
 _DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
@@ -24,6 +24,21 @@ _COLUMNS = {"l2_bytes": "l2_llc_bytes", "compute_units": "sm_cu_count"}
 """Fields that bear another name in the catalogue."""
 
 Origin = Literal["sourced", "recalled", "derived"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """A level of storage that a device reaches.
+
+    Attributes:
+        name: ``cache``, ``memory``, ``peer`` (another device over the link) or ``host``.
+        capacity_bytes: its size; None where it is not known or not the device's own.
+        bandwidth_bytes_s: bytes/s between it and the device, one direction; None if not known.
+    """
+
+    name: str
+    capacity_bytes: int | None
+    bandwidth_bytes_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +90,29 @@ class Device:
     source: Source
     derived_fields: tuple[str, ...] = ()
     recalled_fields: tuple[str, ...] = ()
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """What the device reaches, nearest first; links that it lacks are left out.
+
+        >>> [tier.name for tier in device("H100-SXM").tiers]
+        ['cache', 'memory', 'peer', 'host']
+        """
+        found = [
+            Tier(name="cache", capacity_bytes=self.l2_bytes, bandwidth_bytes_s=None),
+            Tier(
+                name="memory",
+                capacity_bytes=self.memory_bytes,
+                bandwidth_bytes_s=self.memory_bandwidth_bytes_s,
+            ),
+        ]
+        for name, speed in (
+            ("peer", self.link_bytes_s_per_direction),
+            ("host", self.host_link_bytes_s_per_direction),
+        ):
+            if speed is not None:
+                found.append(Tier(name=name, capacity_bytes=None, bandwidth_bytes_s=speed))
+        return tuple(found)
 
     def origin(self, field: str) -> Origin:
         """Say how a field is known; a type such as ``bf16`` stands for its peak.
