@@ -1,4 +1,5 @@
-# make demo and make test need Python 3.11 or newer and a network (or mirror) for packages; nothing else.
+# make demo and make test need Python 3.11 or newer, a C++20 compiler and a network (or mirror) for
+# packages; nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ KILLS ?= 100
 RECORDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench reproduce torture format clean
+.PHONY: help demo test check bench reproduce torture sanitize format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -15,11 +16,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.core: $(BIN)/python pyproject.toml
+NATIVE := CMakeLists.txt $(wildcard src/archwright/*/_native/*)
+
+$(VENV)/.core: $(BIN)/python pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/python pyproject.toml constraints-dev.txt
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints-dev.txt $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints-dev.txt
 	@touch $@ $(VENV)/.core
 
@@ -44,6 +47,18 @@ reproduce: $(VENV)/.core  ## every paper's findings at full size
 
 torture: $(VENV)/.dev  ## kill studies at random moments and continue them: make torture KILLS=1000
 	$(BIN)/python -m archwright.testing.torture --kills $(KILLS) --records $(RECORDS)
+
+# A build of its own with the sanitizers, in build/sanitize; the tests of the native code then load
+# it in place of the installed one. Leaks are the interpreter's own, so only errors count.
+SANITIZED := build/sanitize
+sanitize: $(VENV)/.dev  ## build the native code with the address and undefined-behavior sanitizers and test it
+	cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DARCHWRIGHT_SANITIZE=ON \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	cmake --build $(SANITIZED) --parallel
+	ARCHWRIGHT_ENGINE=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) \
+	  $(BIN)/python -m pytest -n 0 tests/memory
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .

@@ -62,6 +62,13 @@ NAMES = {
         "Unranked", "best_per_metric", "hypervolume_history", "knee", "next_steps",
         "render", "write_report",
     ],
+    "archwright.memory": ["DramAccuracyRow", "dram", "dram_accuracy"],
+    "archwright.memory.dram": [
+        "AddressMapping", "DramCommand", "DramController", "DramEnergy", "DramMemory",
+        "DramPower", "DramResult", "DramTiming", "DramTrace", "Violation", "check_commands",
+        "chrome_trace", "cloud_1", "cloud_2", "load_mapping", "load_memory", "load_trace",
+        "memories", "memory", "random", "recount_energy", "simulate", "stream",
+    ],
     "archwright.papers": [
         "Finding", "Paper", "as_declared", "catalogue", "paper", "reproduce",
     ],

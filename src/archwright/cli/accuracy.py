@@ -17,6 +17,7 @@ _TABLES = {
     "kernels": "archwright.hardware.accuracy:kernel_accuracy",
     "llm": "archwright.llm.accuracy:llm_accuracy",
     "energy": "archwright.llm.energy_accuracy:energy_accuracy",
+    "dram": "archwright.memory.accuracy:dram_accuracy",
 }
 
 

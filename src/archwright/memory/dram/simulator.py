@@ -1,0 +1,105 @@
+"""The registered simulator ``memory/dram``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archwright.errors import SpecificationError
+from archwright.memory.dram.controller import DramController
+from archwright.memory.dram.mapping import AddressMapping, load_mapping
+from archwright.memory.dram.memory import load_memory, memory
+from archwright.memory.dram.simulation import simulate
+from archwright.memory.dram.trace import (
+    DramTrace,
+    cloud_1,
+    cloud_2,
+    load_trace,
+    random,
+    stream,
+)
+from archwright.specification import option
+
+__all__ = ["DramSpecification", "simulate_dram"]
+
+_ORDERS = ("row-bank-column", "bank-row-column")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DramSpecification:
+    """One trace, memory and controller, for ``archwright simulate memory/dram``."""
+
+    trace: str = option("random", doc="stream, random, cloud-1, cloud-2, or a trace file (.stl)")
+    requests: int = option(10_000, low=1, doc="requests of a generated trace")
+    seed: int = option(0, low=0, doc="seed of a generated trace")
+    memory: str = option(
+        "MICRON_1Gb_DDR3-1600_8bit_G", doc="name in the catalogue, or a file (.json)"
+    )
+    mapping: str = option(
+        "row-bank-column", doc="row-bank-column, bank-row-column, or a file (.json)"
+    )
+    clock_mhz: float | None = option(
+        None, unit="MHz", low=1.0, doc="clock of the trace; default: that of the memory"
+    )
+    controller: DramController = option(factory=DramController, doc="the memory controller")
+
+
+class _DramSimulator:
+    """Run one trace and print what it took."""
+
+    specification = DramSpecification
+
+    def __call__(self, specification: DramSpecification, *, folder: Path) -> dict[str, Any]:
+        """Return time, energy, bandwidth, latency and counts."""
+        named = specification.memory
+        module = load_memory(folder / named) if named.endswith(".json") else memory(named)
+        order = specification.mapping
+        mapping = (
+            load_mapping(folder / order)
+            if order.endswith(".json")
+            else AddressMapping.ordered(module, order)
+        )
+        result = simulate(
+            _trace(specification, folder, module.capacity_bytes),
+            module,
+            mapping,
+            specification.controller,
+            specification.clock_mhz or module.clock_mhz,
+        )
+        return {
+            "total_time_ns": result.total_time_ns,
+            "total_energy_pj": result.total_energy_pj,
+            "average_power_mw": result.average_power_mw,
+            "bandwidth_bytes_s": result.bandwidth_bytes_s,
+            "peak_share": result.peak_share,
+            "latency_mean_ns": result.latency_mean_ns,
+            **{f"latency_p{p}_ns": result.latency_percentile_ns(p) for p in (50, 95, 99)},
+            "wrapped_requests": result.wrapped,
+            "row_hits": result.row_hits,
+            "row_misses": result.row_misses,
+            "row_conflicts": result.row_conflicts,
+            **{f"energy.{part}": value for part, value in asdict(result.energy).items()},
+            **{f"commands.{name}": count for name, count in result.counts.items()},
+        }
+
+
+def _trace(specification: DramSpecification, folder: Path, capacity_bytes: int) -> DramTrace:
+    name, n = specification.trace, specification.requests
+    if name == "stream":
+        return stream(requests=n)
+    made = {"random": random, "cloud-1": cloud_1, "cloud-2": cloud_2}
+    if name in made:
+        rng = np.random.default_rng(specification.seed)
+        return made[name](rng, requests=n, capacity_bytes=capacity_bytes)
+    if not (folder / name).is_file():
+        raise SpecificationError(
+            f"trace: {name!r} is no file; expected one, or stream, {', '.join(made)}"
+        )
+    return load_trace(folder / name)
+
+
+simulate_dram = _DramSimulator()
+"""The registered simulator ``memory/dram``."""
