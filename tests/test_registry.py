@@ -44,8 +44,8 @@ def test_two_packages_with_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch
     ("name", "message"),
     [
         (
-            "nsga",
-            "unknown searcher 'nsga' \\(nearest: 'nsga2'\\).* or give 'package.module:object'",
+            "nsg2",
+            "unknown searcher 'nsg2' \\(nearest: 'nsga2'\\).* or give 'package.module:object'",
         ),
         ("no_such_module:X", "searcher 'no_such_module:X' cannot be imported: No module named"),
         ("archwright.search:Nsga2", "searcher 'archwright.search:Nsga2': .* no attribute 'Nsga2'"),

@@ -144,7 +144,7 @@ def test_report_of_a_study_is_written_anew(study: Path, capsys) -> None:
         ("goal.minimize=['coast']", "[goal]: unknown metric 'coast' (nearest: 'cost')"),
         ("goal.subject_to=['cost < tim']", "unknown name 'tim' (nearest: 'time')"),
         ("environment.nois=0.1", "[environment]: unknown key 'nois' (nearest: 'noise')"),
-        ("searcher.name=nsga", "unknown searcher 'nsga' (nearest: 'nsga2')"),
+        ("searcher.name=nsg2", "unknown searcher 'nsg2' (nearest: 'nsga2')"),
         ("searcher.populaton=4", "[searcher]: unknown key 'populaton'"),
         ("budget.evaluations=-1", "[budget].evaluations: expected more than 0, found -1"),
         ("budget.evaluations=many", "[budget].evaluations: expected a number, found 'many'"),

@@ -14,7 +14,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.search.environment import Measurements, Metric
 from archwright.search.expression import Expression
 
-__all__ = ["Goal", "Objectives", "Scores", "order"]
+__all__ = ["Goal", "Objectives", "Scores", "order", "standing"]
 
 Floats = npt.NDArray[np.float64]
 Rule = Literal["weighted_sum", "weighted_product", "chebyshev", "target"]
@@ -210,18 +210,36 @@ class Goal:
         return np.asarray(np.maximum(excess, 0.0) @ weights)
 
 
-def order(scores: Scores) -> npt.NDArray[np.intp]:
-    """Return the order of designs by a single loss, best first.
+def standing(scores: Scores) -> Floats:
+    """Return how designs with a single loss compare, shape (n, 2); smaller rows are better.
 
-    Feasible designs by loss, infeasible ones by total violation, unevaluable ones last.
+    The first column is 0 for a feasible design, 1 for an infeasible and 2 for an unevaluable one;
+    the second is the loss, the total violation, or 0.
+
+    >>> scores = Scores(losses=np.array([[3.0], [1.0]]), violations=np.array([[0.0], [0.2]]),
+    ...                 feasible=np.array([True, False]))
+    >>> standing(scores).tolist()
+    [[0.0, 3.0], [1.0, 0.2]]
+
+    Raises:
+        SpecificationError: there are several losses.
     """
     if scores.losses.shape[1] != 1:
         raise SpecificationError("order: needs a single loss; use the front for several")
     loss, violation = scores.losses[:, 0], scores.violations.sum(axis=1)
     unevaluable = np.where(scores.feasible, np.isnan(loss), np.isnan(violation))
     group = np.where(unevaluable, 2, np.where(scores.feasible, 0, 1))
-    key = np.where(group == 0, loss, np.where(group == 1, violation, 0.0))
-    return np.lexsort((key, group))
+    value = np.where(group == 0, loss, np.where(group == 1, violation, 0.0))
+    return np.column_stack([group, value])
+
+
+def order(scores: Scores) -> npt.NDArray[np.intp]:
+    """Return the order of designs by a single loss, best first.
+
+    Feasible designs by loss, infeasible ones by total violation, unevaluable ones last.
+    """
+    compared = standing(scores)
+    return np.lexsort((compared[:, 1], compared[:, 0]))
 
 
 def _violation(rule: Expression, columns: Mapping[str, Floats], n: int) -> Floats:

@@ -142,6 +142,9 @@ class Recorder:
             objectives.losses,
             objectives.constraints,
             tuple(getattr(environment, "artifacts", ())),
+            tuple(f.name for f in environment.fidelities)
+            if len(environment.fidelities) > 1
+            else (),
         )
         store = (
             None
@@ -314,13 +317,18 @@ class Result:
 
     @cached_property
     def trials(self) -> pa.Table:
-        """One row a design: repeats left out, numbers averaged over replicates."""
-        replicate = self.table["replicate"].to_numpy()
-        repeats = np.array([s == "repeat" for s in self.table["state"].to_pylist()], dtype=bool)
+        """One row a design, at the truest fidelity; repeats left out, replicates averaged."""
+        table = self.table
+        kept = np.array([s != "repeat" for s in table["state"].to_pylist()], dtype=bool)
+        if self.schema.fidelities:
+            truest = self.schema.fidelities[-1]
+            kept &= np.array([f == truest for f in table["fidelity"].to_pylist()], dtype=bool)
+        table = table.filter(pa.array(kept))
+        replicate = table["replicate"].to_numpy()
         count = int(replicate.max()) + 1 if len(replicate) else 1
         if count == 1:
-            return self.table.filter(pa.array(~repeats))
-        groups = [self.table.filter(pa.array(replicate == r)) for r in range(count)]
+            return table
+        groups = [table.filter(pa.array(replicate == r)) for r in range(count)]
         merged = groups[0]
         for i, column in enumerate(merged.schema):
             if column.name.startswith(("metric.", "loss.", "constraint.")):

@@ -618,7 +618,7 @@ class _Loop:
 def _offered(study: Study) -> Mapping[str, Any]:
     """Return what the environment offers beyond measuring, by name."""
     offered: Mapping[str, Any] = getattr(study.environment, "capabilities", {})
-    return offered
+    return {"fidelities": study.environment.fidelities, **offered}
 
 
 def _marks(
@@ -675,7 +675,7 @@ def _name(part: object) -> str:
 
 
 def _options(searcher: object) -> dict[str, Any]:
-    plain = (int, float, str, bool, type(None))
+    plain = (int, float, str, bool, type(None), list, tuple, dict)
     return {
         key: value
         for key, value in sorted(vars(searcher).items())

@@ -118,7 +118,12 @@ class Drive:
         self.finished = False
         self._seen: set[bytes] = set()
         self._flight: deque[tuple[int, Proposals]] = deque()
-        searcher.start(environment.space, goal.objectives, seed=seed, capabilities={})
+        searcher.start(
+            environment.space,
+            goal.objectives,
+            seed=seed,
+            capabilities={"fidelities": environment.fidelities},
+        )
 
     def blocks(self, trials: int) -> Iterator[int]:
         """Ask and tell until so many trials are asked, or the searcher has finished.

@@ -335,6 +335,7 @@ def _create(
             "losses": list(schema.losses),
             "constraints": list(schema.constraints),
             **({"artifacts": list(schema.artifacts)} if schema.artifacts else {}),
+            **({"fidelities": list(schema.fidelities)} if schema.fidelities else {}),
         },
     }
     record["sha256"] = digest(record)

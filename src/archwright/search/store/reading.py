@@ -91,6 +91,7 @@ def stored_schema(record: Mapping[str, Any]) -> TableSchema:
         columns["losses"],
         columns["constraints"],
         columns.get("artifacts", ()),
+        columns.get("fidelities", ()),
     )
 
 

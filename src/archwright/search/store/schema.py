@@ -38,6 +38,7 @@ class TableSchema:
         losses: names of losses.
         constraints: names of constraints.
         artifacts: names of the files a trial may leave; a column holds their digests.
+        fidelities: names of the fidelities where there are several, the truest last.
     """
 
     parameters: Mapping[str, str]
@@ -45,6 +46,7 @@ class TableSchema:
     losses: Sequence[str]
     constraints: Sequence[str]
     artifacts: Sequence[str] = ()
+    fidelities: Sequence[str] = ()
 
     @cached_property
     def arrow(self) -> pa.Schema:

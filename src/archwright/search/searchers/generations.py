@@ -1,0 +1,167 @@
+"""Drives the genetic algorithms of pymoo by ask and tell, a generation at a time."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from archwright.search.goal import Objectives, Scores
+from archwright.search.searchers.limits import share, unit_cube, whole
+from archwright.search.searchers.memory import Memory
+from archwright.search.searchers.single import Generations
+from archwright.search.searchers.steps import Steps
+from archwright.search.space import Space
+
+__all__ = ["PymooSearcher"]
+
+_UNEVALUABLE = 1e9  # constraint violation of a design that nothing is known of
+
+
+class PymooSearcher(Generations):
+    """Base of the searchers that are algorithms of pymoo.
+
+    They work on the unit cube, so every kind of parameter moves; offspring are snapped to legal
+    designs, and those asked before are changed until they are new. A subclass builds its
+    algorithm in ``_algorithm``.
+
+    Args:
+        population: designs a generation, at least 2.
+        crossover_probability: chance that a pair of parents mates.
+        crossover_eta: distribution index of simulated binary crossover; larger is more local.
+        mutation_probability: chance of each coordinate to mutate; None for one over their number.
+        mutation_eta: distribution index of polynomial mutation.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        population: int = 64,
+        crossover_probability: float = 0.9,
+        crossover_eta: float = 15.0,
+        mutation_probability: float | None = None,
+        mutation_eta: float = 20.0,
+    ) -> None:
+        self.population = whole("population", population, 2)
+        self.crossover_probability = share("crossover_probability", crossover_probability)
+        if mutation_probability is not None:
+            share("mutation_probability", mutation_probability)
+        self.mutation_probability = mutation_probability
+        most = float("inf")
+        self.crossover_eta = share("crossover_eta", crossover_eta, high=most, above=True)
+        self.mutation_eta = share("mutation_eta", mutation_eta, high=most, above=True)
+        self.library_seconds = 0.0
+        """Seconds spent inside pymoo, for benchmarks."""
+
+    def start(
+        self,
+        space: Space,
+        objectives: Objectives,
+        *,
+        seed: int,
+        capabilities: Mapping[str, Any],
+    ) -> None:
+        """Begin with a random generation.
+
+        Raises:
+            SpecificationError: the space has no unit cube, or the goal does not suit.
+        """
+        del capabilities
+        cube = unit_cube(self.name, space)
+        self._check(objectives)
+        self._space = cube
+        self._memory = Memory(space)
+        self._clear()
+        started = time.perf_counter()
+        from pymoo.core.problem import Problem
+        from pymoo.core.repair import Repair
+        from pymoo.operators.crossover.sbx import SBX
+        from pymoo.operators.mutation.pm import PM
+
+        searcher, memory, steps = self, self._memory, Steps(space)
+        rng = np.random.default_rng([seed, 1])
+
+        class Snap(Repair):  # type: ignore[misc]
+            def _do(self, problem: Any, x: Any, **_: Any) -> Any:
+                del problem
+                started = time.perf_counter()
+                designs = memory.renew(
+                    cube.decode(x), lambda some: steps(rng, some), rng, tries=4, add=False
+                )
+                snapped = cube.encode(designs)
+                searcher.library_seconds -= time.perf_counter() - started  # this part is ours
+                return snapped
+
+        problem = Problem(
+            n_var=cube.width,
+            n_obj=len(objectives.losses),
+            n_ieq_constr=len(objectives.constraints),
+            xl=0.0,
+            xu=1.0,
+        )
+        first = cube.encode(space.sample(np.random.default_rng(seed), self.population))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._pymoo = self._algorithm(
+                len(objectives.losses),
+                sampling=first,
+                crossover=SBX(prob=self.crossover_probability, eta=self.crossover_eta),
+                mutation=PM(prob=1.0, prob_var=self.mutation_probability, eta=self.mutation_eta),
+                repair=Snap(),
+            )
+            self._pymoo.setup(problem, seed=seed % 2**32, termination=("n_gen", 2**31))
+        self.library_seconds += time.perf_counter() - started
+
+    def _check(self, objectives: Objectives) -> None:
+        """Refuse a goal that the algorithm cannot take."""
+
+    def _algorithm(self, losses: int, **operators: Any) -> Any:
+        """Return the algorithm of pymoo."""
+        raise NotImplementedError
+
+    def _breed(self) -> Any:
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._individuals = self._pymoo.infill()
+        self.library_seconds += time.perf_counter() - started
+        if self._individuals is None or not len(self._individuals):
+            return self._space.concatenate([])
+        designs = self._space.decode(self._individuals.get("X"))
+        self._memory.add(designs)
+        return designs
+
+    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
+        del designs, repeats
+        losses, violations = scores.losses, scores.violations
+        bad = np.asarray(np.isnan(losses).any(axis=1))
+        if bad.any() or np.isnan(violations).any():
+            violations = np.where(np.isnan(violations), _UNEVALUABLE, violations)
+            unknown = bad & (violations.sum(axis=1) == 0)
+            violations[unknown, 0] = _UNEVALUABLE
+            losses = np.where(bad[:, None], 0.0, losses)
+        started = time.perf_counter()
+        self._individuals.set("F", losses)
+        self._individuals.set("G", violations)
+        for individual in self._individuals:
+            individual.evaluated.update(("F", "G"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._pymoo.advance(infills=self._individuals)
+        self.library_seconds += time.perf_counter() - started
+
+    def step(self) -> bool:
+        """There is no work of its own."""
+        return False
+
+    def state(self) -> None:
+        """Return None: the state of pymoo only pickles, so trials are replayed."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Never called: there is no state."""
+        raise AssertionError(state)

@@ -1,0 +1,158 @@
+"""Bases of searchers: one loss with a memory of designs, and whole generations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from archwright.search.goal import Objectives, Scores
+from archwright.search.searcher import Trials
+from archwright.search.searchers.limits import single_loss
+from archwright.search.searchers.memory import Memory, designs_from, plain_designs
+from archwright.search.space import Space
+
+__all__ = ["Generations", "SingleLoss"]
+
+
+class SingleLoss:
+    """Base of searchers with one loss, one generator and a memory of what they asked.
+
+    A subclass begins in ``_begin``, and gives and takes the rest of its state in ``_save`` and
+    ``_load``.
+    """
+
+    name: ClassVar[str]
+
+    def start(
+        self,
+        space: Space,
+        objectives: Objectives,
+        *,
+        seed: int,
+        capabilities: Mapping[str, Any],
+    ) -> None:
+        """Begin.
+
+        Raises:
+            SpecificationError: the goal has several losses, or the space does not suit.
+        """
+        del capabilities
+        single_loss(self.name, objectives)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._memory = Memory(space)
+        self._begin()
+
+    def step(self) -> bool:
+        """There is no work of its own."""
+        return False
+
+    def state(self) -> dict[str, Any] | None:
+        """Return everything that the asks depend on."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "asked": self._memory.state(),
+            **self._save(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self._rng.bit_generator.state = state["rng"]
+        self._memory.restore(state["asked"])
+        self._load(state)
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _save(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _load(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class Generations:
+    """Base of searchers that ask a generation, wait for all of it, and learn.
+
+    A subclass gives ``_breed() -> designs``, none where it has finished, and
+    ``_learn(designs, scores, repeats)``.
+    """
+
+    _space: Any
+    _generation: Any
+    _asked: int
+    _told: list[tuple[Scores, Any]]
+
+    def ask(self, n: int) -> Any:
+        """Return up to n designs of this generation; none while it is being evaluated."""
+        if self._generation is None:
+            bred = self._breed()
+            if not len(bred):
+                return bred
+            self._generation = bred
+        stop = min(self._asked + n, len(self._generation))
+        part = self._generation.take(np.arange(self._asked, stop))
+        self._asked = stop
+        return part
+
+    def tell(self, trials: Trials) -> None:
+        """Take scores; the last of a generation completes it."""
+        self._told.append((trials.scores, trials.repeats))
+        if sum(len(repeats) for _, repeats in self._told) < len(self._generation):
+            return
+        designs, told = self._generation, self._told
+        self._clear()
+        self._learn(designs, _joined([s for s, _ in told]), np.concatenate([r for _, r in told]))
+
+    def _breed(self) -> Any:
+        raise NotImplementedError
+
+    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
+        raise NotImplementedError
+
+    def _clear(self) -> None:
+        self._generation = None
+        self._asked = 0
+        self._told = []
+
+    def _save_generation(self) -> dict[str, Any]:
+        if self._generation is None:
+            return {"generation": None}
+        return {
+            "generation": plain_designs(self._space, self._generation),
+            "out": self._asked,
+            "told": [
+                {
+                    "losses": scores.losses.tolist(),
+                    "violations": scores.violations.tolist(),
+                    "feasible": scores.feasible.tolist(),
+                    "repeats": repeats.tolist(),
+                }
+                for scores, repeats in self._told
+                if len(repeats)
+            ],
+        }
+
+    def _load_generation(self, state: dict[str, Any]) -> None:
+        self._clear()
+        if state["generation"] is None:
+            return
+        self._generation = designs_from(self._space, state["generation"])
+        self._asked = state["out"]
+        for part in state["told"]:
+            scores = Scores(
+                losses=np.array(part["losses"], dtype=np.float64),
+                violations=np.array(part["violations"], dtype=np.float64),
+                feasible=np.array(part["feasible"], dtype=bool),
+            )
+            self._told.append((scores, np.array(part["repeats"], dtype=bool)))
+
+
+def _joined(parts: list[Scores]) -> Scores:
+    return Scores(
+        losses=np.concatenate([part.losses for part in parts]),
+        violations=np.concatenate([part.violations for part in parts]),
+        feasible=np.concatenate([part.feasible for part in parts]),
+    )
