@@ -17,6 +17,7 @@ _COMMANDS = {
     "compare": ("results", "compare studies: best values, fronts, hypervolume"),
     "export": ("results", "write the trials of a study as CSV or Parquet"),
     "verify": ("verify", "check every digest of a study; --repair sets damage aside"),
+    "sweep": ("sweep", "compare searchers over settings and seeds at one budget"),
     "simulate": ("simulate", "run one configuration through one simulator"),
     "accuracy": ("accuracy", "score the simulators against measurements"),
     "calibrate": ("calibrate", "fit a device or an engine to your own measurements"),

@@ -18,7 +18,7 @@ from archwright.explain.front import Direction
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from archwright.search.panels import Bars, Roofline
+    from archwright.search.panels import Bars, Roofline, Strips
 
 __all__ = [
     "bars",
@@ -26,6 +26,7 @@ __all__ = [
     "optimization_history",
     "pareto_front",
     "roofline",
+    "strips",
 ]
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK = (
@@ -245,6 +246,33 @@ def roofline(panel: Roofline) -> go.Figure:
     figure.update_xaxes(type="log", title="operations a byte", range=np.log10([low, high]))
     figure.update_yaxes(type="log", title="TFLOP/s")
     return _finish(figure, height=420)
+
+
+def strips(panel: Strips) -> go.Figure:
+    """Draw groups of values as points side by side, with a line of reference."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for name, values in panel.groups.items():
+        label = _safe(name)
+        figure.add_trace(
+            go.Scatter(
+                x=[label] * len(values),
+                y=list(values),
+                mode="markers",
+                marker={"color": BLUE, "size": 9, "opacity": 0.55},
+                hovertemplate=f"{label}: %{{y:.5g}}<extra></extra>",
+                showlegend=False,
+            )
+        )
+    if panel.reference is not None:
+        figure.add_hline(
+            y=panel.reference,
+            line={"color": RED, "dash": "dot", "width": 1.5},
+            annotation={"text": _safe(panel.reference_name), "font": {"color": RED}},
+        )
+    figure.update_yaxes(title=_safe(panel.unit))
+    return _finish(figure, height=380)
 
 
 def hypervolume_history(volumes: ArrayLike) -> go.Figure:

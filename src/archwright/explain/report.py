@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError
 from archwright.explain.front import Direction
-from archwright.search.panels import Bars, Panel, Roofline, Table
+from archwright.search.panels import Bars, Panel, Roofline, Strips, Table
 
 __all__ = [
     "Assumption",
@@ -191,6 +191,8 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
             add(f"panel-{number}", draw.bars(panel), f"Bar chart. {alt}", table, panel.note)
         elif isinstance(panel, Roofline):
             add(f"panel-{number}", draw.roofline(panel), *_roofline_view(panel))
+        elif isinstance(panel, Strips):
+            add(f"panel-{number}", draw.strips(panel), *_strips_view(panel))
     if len(content.history):
         volumes = np.asarray(content.history, float)
         marks = np.unique(np.linspace(0, len(volumes) - 1, 11).round().astype(int))
@@ -206,6 +208,20 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
             ),
         )
     return views
+
+
+def _strips_view(panel: Strips) -> tuple[str, Table, str]:
+    columns = ["", "values", "least", "median", "most"]
+    rows: list[list[str | float | int | None]] = [
+        [name, len(v), float(min(v)), float(np.median(v)), float(max(v))]
+        for name, v in panel.groups.items()
+    ]
+    alt = "; ".join(f"{row[0]}: {_cell(row[2])} to {_cell(row[4])}" for row in rows)
+    return (
+        f"Points of each group. {alt}",
+        Table(title=panel.title, columns=columns, rows=rows),
+        panel.note,
+    )
 
 
 def _roofline_view(panel: Roofline) -> tuple[str, Table, str]:

@@ -10,7 +10,7 @@ from archwright.search.environment import (
 )
 from archwright.search.executors import Executor, Processes, Serial
 from archwright.search.goal import Goal, Objectives, Scores, order
-from archwright.search.panels import Bars, Facts, Panel, Roofline, Table
+from archwright.search.panels import Bars, Facts, Panel, Roofline, Strips, Table
 from archwright.search.parameters import (
     Choice,
     Integer,
@@ -61,6 +61,7 @@ __all__ = [
     "Serial",
     "SimulatorEnvironment",
     "Space",
+    "Strips",
     "Study",
     "Table",
     "Trials",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Bars", "Facts", "Panel", "Roofline", "Table"]
+__all__ = ["Bars", "Facts", "Panel", "Roofline", "Strips", "Table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,4 +79,25 @@ class Roofline:
     note: str = ""
 
 
-Panel = Bars | Table | Facts | Roofline
+@dataclass(frozen=True, kw_only=True)
+class Strips:
+    """Groups of values as points, each group beside the others, with a line of reference.
+
+    Attributes:
+        title: heading of the panel.
+        groups: name to values.
+        unit: what the values are.
+        reference: value of a line through all groups; None for no line.
+        reference_name: what the line is.
+        note: one sentence below the chart.
+    """
+
+    title: str
+    groups: Mapping[str, Sequence[float]]
+    unit: str = ""
+    reference: float | None = None
+    reference_name: str = ""
+    note: str = ""
+
+
+Panel = Bars | Table | Facts | Roofline | Strips

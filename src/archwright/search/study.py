@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from archwright.search.record import Recorded, Recorder, Result
 from archwright.search.searcher import Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import ParameterSpace
+from archwright.search.start import Start
 from archwright.search.store import Disk
 from archwright.search.store.artifacts import Artifacts
 from archwright.search.store.disk import unwritable
@@ -112,6 +114,7 @@ class Study:
         window: most trials in flight, a multiple of ``chunk``.
         chunk: trials a block.
         replicates: seeds a design is scored over (a stochastic environment).
+        start: designs that the searcher draws first; see `archwright.search.start`.
         folder: where the study is kept and continued; None keeps it in memory.
         identity: plain data that says what the study is; None derives it from the parts.
         files: further files of a new folder, name to text.
@@ -132,6 +135,7 @@ class Study:
         window: int = 64,
         chunk: int = 16,
         replicates: int = 1,
+        start: Any = None,
         folder: Path | str | None = None,
         identity: Mapping[str, Any] | None = None,
         files: Mapping[str, str] | None = None,
@@ -162,6 +166,7 @@ class Study:
         self.window = window
         self.chunk = chunk
         self.replicates = replicates
+        self.start = start
         self.folder = None if folder is None else Path(folder)
         self._identity = identity
         self._files = files
@@ -187,6 +192,9 @@ class Study:
             }
         )
         space = environment.space
+        if self.start is not None:
+            keys = b"".join(space.keys(self.start))
+            parts["start"] = {"designs": len(self.start), "sha256": sha256(keys).hexdigest()}
         parts["environment is"] = {
             "class": _name(environment),
             "version": environment.version,
@@ -275,6 +283,7 @@ class _Loop:
         self.costs = {f.name: f.relative_cost for f in fidelities}
         self.truest = fidelities[-1].name
         self.memoize = study.environment.deterministic
+        self.begin = None if study.start is None else Start(self.space, study.start)
         self.memo: dict[bytes, int] = {}
         self.firsts: list[int] = []  # first trial of each told block, for repeats
         self.told_blocks: list[list[Measurements]] = []
@@ -290,7 +299,10 @@ class _Loop:
     def run(self) -> Result:
         study, searcher = self.study, self.study.searcher
         searcher.start(
-            self.space, study.goal.objectives, seed=study.seed, capabilities=_offered(study)
+            self.space if self.begin is None else self.begin.space,
+            study.goal.objectives,
+            seed=study.seed,
+            capabilities=_offered(study),
         )
         self._restore()
         blocks = study.window // study.chunk
@@ -572,6 +584,7 @@ class _Loop:
                 "cost": self.cost,
                 "stale": self.stale,
                 "stopped": self.stopped,
+                "begun": 0 if self.begin is None else self.begin.given,
                 "flight": flight,
                 "searcher": state,
             },
@@ -584,6 +597,8 @@ class _Loop:
         if snapshot is None:
             return
         self.study.searcher.restore(snapshot["searcher"])
+        if self.begin is not None:
+            self.begin.given = snapshot["begun"]
         told = self.told = self.asked = self.snapshot_told = snapshot["told"]
         self.firsts, self.told_blocks = [0], [self.recorded.measured(0, told)]
         if not told:

@@ -24,8 +24,9 @@ __all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_stored_study", "load_
 
 FORMAT = 1
 
-_TABLES = ("environment", "goal", "searcher", "budget", "run")
+_TABLES = ("environment", "goal", "searcher", "budget", "run", "start", "sweep")
 _RUN = ("executor", "workers", "window", "chunk", "replicates")
+_START = ("from", "designs", "limit")
 _BUDGET = ("evaluations", "cost", "seconds")
 _GOAL = tuple(field.name for field in dataclasses.fields(Goal))
 
@@ -171,7 +172,7 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
     _check_keys(run, _RUN, "run")
     executor = run.get("executor", "serial")
     make_executor(executor, run.get("workers"))
-    identity = {key: value for key, value in document.items() if key != "run"}
+    identity = {k: v for k, v in document.items() if k not in ("run", "start", "sweep")}
     layout = {k: v for k, v in run.items() if k not in ("executor", "workers")}
     study = Study(
         environment,
@@ -182,9 +183,26 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
         window=run.get("window", 64),
         chunk=run.get("chunk", 16),
         replicates=run.get("replicates", 1),
+        start=_start(tables["start"], environment.space, folder),
         identity={**identity, "run": layout},
     )
     return StudyFile(path, document, study, executor, run.get("workers"))
+
+
+def _start(table: Mapping[str, Any], space: Any, folder: Path) -> Any:
+    """Return the designs that a study begins with, None without a ``[start]`` table."""
+    if not table:
+        return None
+    from archwright.search.start import start_designs
+
+    _check_keys(table, _START, "start")
+    if not isinstance(table.get("from"), str):
+        raise SpecificationError("[start]: the key 'from' is missing, the folder of a study")
+    limit = table.get("limit")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise SpecificationError(f"[start].limit: expected at least 1, found {limit!r}")
+    what = table.get("designs", "front")
+    return start_designs(space, folder / table["from"], what=what, limit=limit)
 
 
 def _check_layout(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
