@@ -93,12 +93,12 @@ def test_features_of_every_kind_of_parameter() -> None:
             "kind": Choice(["x", "y"]),
             "size": Integer(1, 64, log=True),
             "step": Ordinal([1, 2, 4], when="kind == 'x'"),
-            "order": Permutation(["a", "b"]),
+            "order": Permutation(2),
             "share": Real(0.0, 1.0),
         }
     )
     designs = space.from_columns(
-        {"kind": ["x", "y"], "size": [8, 1], "step": [4, None], "order": [("a", "b"), ("b", "a")],
+        {"kind": ["x", "y"], "size": [8, 1], "step": [4, None], "order": [(0, 1), (1, 0)],
          "share": [0.5, 0.25]}
     )  # fmt: skip
     found = features(space, designs)
@@ -110,9 +110,7 @@ def test_features_of_every_kind_of_parameter() -> None:
 
 def test_too_little_is_refused() -> None:
     """Few designs, an unknown metric."""
-    with pytest.raises(
-        SpecificationError, match="10 different feasible designs at least, found 5"
-    ):
+    with pytest.raises(SpecificationError, match=r"10 different feasible .*found 5"):
         fit(run(RandomSearch(), 5), TOY.space)
     with pytest.raises(SpecificationError, match=r"metric 'cots' \(nearest: 'cost'\)"):
         fit(run(RandomSearch(), 20), TOY.space, metrics=[Metric("cots")])
@@ -183,7 +181,7 @@ def test_designs_outside_the_new_space_are_refused(tmp_path: Path) -> None:
     """And parameters that the old study did not vary."""
     run(RandomSearch(), 40, tmp_path / "run")
     narrow = dict(TOY.space.parameters) | {"layers": Integer(4, 5)}
-    with pytest.raises(SpecificationError, match="lies outside this space"):
+    with pytest.raises(SpecificationError, match=r"layers: .* is not a value"):
         start_designs(ParameterSpace(narrow), tmp_path / "run", what="all")
     with pytest.raises(SpecificationError, match="unknown parameter 'depth'"):
         start_designs(ParameterSpace({"depth": Integer(1, 9)}), tmp_path / "run")

@@ -35,9 +35,8 @@ def sweep(folder: Path | None = None, **options: object) -> Sweep:
         environment=table(),
         goal=Goal(minimize=["loss"]),
         evaluations=200,
-        seeds=4,
         folder=folder,
-        **{**chosen, **options},  # type: ignore[arg-type]
+        **{"seeds": 4, **chosen, **options},  # type: ignore[arg-type]
     )
 
 
@@ -51,8 +50,10 @@ def test_a_grid_is_every_combination() -> None:
 
 def test_every_default_grid_can_be_made() -> None:
     """Names and values of the catalogue are those of the searchers."""
-    names = ["genetic_gray", "ant_colony", "regularized_evolution", "annealing", "local", "genetic",
-             "nsga2", "nsga3", "cmaes", "tpe", "gp", "ppo", "portfolio"]  # fmt: skip
+    names = [
+        "genetic_gray", "ant_colony", "regularized_evolution", "annealing", "local", "genetic",
+        "nsga2", "nsga3", "cmaes", "tpe", "gp", "ppo", "portfolio",
+    ]  # fmt: skip
     made = Sweep(
         environment=toy_environment(), goal=Goal(minimize=["cost"]), evaluations=10, seeds=1,
         searchers=dict.fromkeys(names),
@@ -70,7 +71,7 @@ def test_runs_are_those_of_ordinary_studies(tmp_path: Path) -> None:
     kept = load_result(tmp_path / "genetic_gray" / "setting-003" / f"seed-{run.seed}")
     assert kept.losses.min() == run.best == run.curve[-1]
     assert len(kept.trials) == run.evaluations <= 200
-    rows = list(csv.DictReader((tmp_path / "sweep.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines()))
     assert len(rows) == 20 and json.loads(rows[-1]["options"])["mutation"] == 0.5
 
 
