@@ -1,20 +1,31 @@
 """How long a proven plan takes: 10×6 buckets, 4 types, ties included; slices; many widths.
 
 Beside it, in the same run, the cost alone from ``scipy.optimize.milp`` on the plain programme.
+
+Then distinct designs of ``serving/fleet`` a second, cold and without a memo: bounds and exact
+plans for the built-in chat workload, eight devices at four widths. Random designs over models ×
+weights × KV formats × batch limits × sets of devices, then with all devices in every design, so
+that few designs share a profile. One process; seconds are those of its core.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import time
+from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from archwright.serving import GpuProfile, plan_fleet
+from archwright.errors import InfeasibleError
+from archwright.search import Choice
+from archwright.serving import FleetEnvironment, GpuProfile, fleet_environment, plan_fleet
+from archwright.serving.steps import KEPT
 
 PRICES = {"L4": 0.70, "A10G": 1.01, "A100": 3.67, "H100": 7.5164, "L40S": 1.86, "H200": 7.912}
 
@@ -58,6 +69,61 @@ def scipy_cost(shares: Any, gpus: dict[str, GpuProfile], rate: float, slices: in
     return float(found.fun)
 
 
+LIMITS = {"ttft_p99_s": 1.0, "tpot_mean_s": 0.05}
+
+
+def environment(*, sets: bool = True) -> FleetEnvironment:
+    """The default space, with every set of devices or with all of them."""
+    whole = fleet_environment(rate_per_s=20.0, limits=LIMITS)
+    if not sets:
+        return whole
+    names = whole.specification.devices
+    parts = ["+".join(p) for size in range(1, len(names)) for p in combinations(names, size)]
+    vary = {"devices": Choice(["all", *parts])}
+    return fleet_environment(rate_per_s=20.0, limits=LIMITS, vary=vary)
+
+
+def cold(call: str, count: int, *, sets: bool) -> dict[str, Any]:
+    """Return the speed of one call over so many distinct designs, nothing being kept yet."""
+    KEPT.clear()
+    made = environment(sets=sets)
+    rows = made.space.sample(np.random.default_rng(0), 20 * count)
+    designs = list(dict(zip(made.space.keys(rows), rows, strict=True)).values())[:count]
+    plan: Callable[[Any], Any] = getattr(made, call)
+    seconds = []
+    for design in designs:
+        started = time.process_time()
+        with contextlib.suppress(InfeasibleError):
+            made.measure(plan(design))
+        seconds.append(time.process_time() - started)
+    return {
+        "designs": len(designs),
+        "designs_per_s": len(designs) / sum(seconds),
+        "median_s": statistics.median(seconds),
+        "slowest_s": max(seconds),
+    }
+
+
+def speeds(*, bounds: int = 2000, exact: int = 100) -> dict[str, dict[str, Any]]:
+    """Return all figures, with the target of each."""
+    return {
+        "bounds": cold("bound", bounds, sets=True) | {"target": 200.0},
+        "exact": cold("plan", exact, sets=True) | {"target": 8.0},
+        "bounds, all devices": cold("bound", 168, sets=False) | {"target": 200.0},
+        "exact, all devices": cold("plan", min(exact, 168), sets=False) | {"target": 8.0},
+    }
+
+
+def lines(report: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the figures for people."""
+    return [
+        f"{name:<26} {row['designs_per_s']:.1f} designs/s of {row['designs']} (target "
+        f"{row['target']:g}); median {row['median_s'] * 1e3:.2f} ms, slowest "
+        f"{row['slowest_s'] * 1e3:.0f} ms"
+        for name, row in report.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print as JSON")
@@ -87,8 +153,9 @@ def main() -> None:
             "scipy_cost_only_s": statistics.median(peer) if peer else None,
             "ratio": statistics.median(ours) / statistics.median(peer) if peer else None,
         }
+    designs = speeds()
     if options.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps({"plans": rows, "designs": designs}, indent=1))
         return
     for name, row in rows.items():
         peer_text = (
@@ -100,6 +167,7 @@ def main() -> None:
             f"{name:<26} median {row['median_s']:.3f} s, slowest {row['slowest_s']:.3f} s; "
             f"{peer_text}"
         )
+    print("\n".join(lines(designs)))
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def azure_saving() -> Finding:
         "measured profiles)",
         ours=f"{'; '.join(parts)}. Against the best single type: up to {best:.0%}, 10 % or more "
         f"at {clear} of {len(over_best)} points, none at {equal}, where one type is the optimum "
-        "(Azure chat lengths, Llama-3.1-8B, profiles by roofline)",
+        "(Azure chat lengths, Llama-3.1-8B, profiles by fitted step costs)",
         rule="never dearer than a single type (1e-9), and at least 10 % cheaper than the best "
         "single type at one rate or more of 1, 2, 4, 8, 16, 32 requests/s",
         verdict=judge(dearer == 0 and best >= 0.10),

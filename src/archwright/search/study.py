@@ -285,6 +285,7 @@ class _Loop:
         self.memoize = study.environment.deterministic
         self.begin = None if study.start is None else Start(self.space, study.start)
         self.memo: dict[bytes, int] = {}
+        self.measured: set[bytes] = set()  # keys of what was asked at the truest fidelity
         self.firsts: list[int] = []  # first trial of each told block, for repeats
         self.told_blocks: list[list[Measurements]] = []
         self.flight: deque[_Asked] = deque()
@@ -376,8 +377,9 @@ class _Loop:
         if budget.seconds is not None and not replaying and self.seconds >= budget.seconds:
             self.stopped = f"the budget of {budget.seconds:g} seconds is used"
             return 0
-        size = self.space.size if self.memoize and len(self.costs) == 1 else None
-        if size is not None and len(self.memo) >= size:
+        size = self.space.size if self.memoize else None
+        known = self.memo if len(self.costs) == 1 else self.measured
+        if size is not None and len(known) >= size:
             self.stopped = f"the space is exhausted: all {size} designs are known"
             return 0
         if self.stale >= STALE_WINDOWS * self.study.window:
@@ -416,6 +418,8 @@ class _Loop:
                 first = known(key, number)
                 if first != number:
                     repeat_of[number - self.asked] = first
+        if len(self.costs) > 1:
+            self._note_measured(keys, fidelity)
         fresh = repeat_of < 0
         new = int(fresh.sum())
         self.stale = 0 if new else self.stale + n
@@ -431,6 +435,9 @@ class _Loop:
         block = _Asked(self.asked, proposals.designs, fidelity, parents, repeat_of)
         self.asked += n
         return block
+
+    def _note_measured(self, keys: list[bytes], fidelity: tuple[str, ...]) -> None:
+        self.measured.update(k for k, f in zip(keys, fidelity, strict=True) if f == self.truest)
 
     def _submit(self, block: _Asked) -> None:
         """Hand the new designs of a block to the executor, unless the store has their results."""
@@ -610,6 +617,8 @@ class _Loop:
             keys = self.recorded.keys[:told]
             for number, key in enumerate(map(bytes.__add__, keys, marks) if marks else keys):
                 self.memo.setdefault(key, number)
+            if len(self.costs) > 1:
+                self._note_measured(keys, fidelity)
             self.evaluations = len(self.memo)
         else:
             self.evaluations = told * self.study.replicates

@@ -2,7 +2,8 @@
 
 A design is a model, its weight and KV-cache formats, a batch limit and a set of devices. The inner
 exact plan (:func:`archwright.serving.plan_fleet`) then chooses how many instances of which device
-and tensor-parallel width to rent.
+and tensor-parallel width to rent. At the fidelity ``bound`` a relaxed plan, which may rent
+fractions of instances, gives a cost that the exact one is never below, hundreds of times faster.
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ import numpy.typing as npt
 from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.formats import kv_format, weight_format
 from archwright.hardware import Price, cheapest, device, load_prices
-from archwright.llm import own_scores, transformer
+from archwright.hardware.energy import power_label
+from archwright.llm import engine, own_scores, transformer
 from archwright.llm.quality import quality
-from archwright.search import Choice, Fidelity, Measurements, Metric, Ordinal, Parameter
+from archwright.provenance import Label
+from archwright.search import Choice, Fidelity, Goal, Measurements, Metric, Ordinal, Parameter
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store.artifacts import Artifacts
 from archwright.serving import fleet_panels
+from archwright.serving.achieved import Achieved, achieved
+from archwright.serving.fleet_bound import BOUNDED, Relaxed, bounds, relax, surely_dominated
+from archwright.serving.fleet_specification import FleetSpecification, Today
+from archwright.serving.memo import Memo
 from archwright.serving.plan import CountLimit, FleetPlan, GpuProfile, plan_fleet
-from archwright.serving.profile import InstanceType, Limits, Profile, instance_types, profile
+from archwright.serving.profile import InstanceType, Profile, instance_types, profiles
+from archwright.serving.servable import check_servable
 from archwright.serving.workload import Workload, workload
 from archwright.specification import from_mapping, option, to_mapping
 
@@ -46,14 +54,12 @@ _MODELS = (
     "Llama-3.1-8B", "Qwen2.5-7B", "Qwen2.5-14B", "Qwen2.5-32B", "Gemma-3-27B", "Llama-3.3-70B",
     "Qwen2.5-72B",
 )  # fmt: skip
-_DEVICES = (
-    "L4", "A10G", "L40S", "A100-80GB-SXM", "H100-SXM", "H200-SXM", "B200-SXM", "MI300X",
-)  # fmt: skip
 _METRICS = (
     Metric("cost_usd_per_hour", "$/h", "Cost"),
     Metric("cost_usd_per_million_tokens", "$/M tokens", "Cost per million tokens"),
     Metric("quality", "%", "Quality", "higher"),
     Metric("power_w", "W", "Power"),
+    Metric("joules_per_token", "J/token", "Energy per output token"),
     Metric("ttft_p99_s", "s", "P99 TTFT"),
     Metric("tpot_mean_s", "s", "Mean TPOT"),
     Metric("headroom", "share", "Headroom", "higher"),
@@ -63,57 +69,17 @@ _PROVENANCE = {
     "cost_usd_per_hour": "table",
     "cost_usd_per_million_tokens": "analytic",
     "quality": "table",
-    "power_w": "assumed",
-    "ttft_p99_s": "analytic",
-    "tpot_mean_s": "analytic",
+    "power_w": "fitted",
+    "joules_per_token": "fitted",
+    "ttft_p99_s": "fitted",
+    "tpot_mean_s": "fitted",
     "headroom": "analytic",
     "accelerators": "analytic",
 }
 
-
-@dataclass(frozen=True, kw_only=True)
-class Today:
-    """What runs today, planned as it is for comparison.
-
-    Attributes:
-        fleet: instance type to count, such as ``{"H100-SXM x2" = 4}``.
-        model, weights, kv, max_batch: what it serves.
-    """
-
-    fleet: Mapping[str, int]
-    model: str
-    weights: str = "bf16"
-    kv: str = "bf16"
-    max_batch: int = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class FleetSpecification:
-    """What stands fixed in a fleet study; see each field."""
-
-    workload: str = option("builtin:chat", doc="builtin:chat, :code, :long, or a trace file")
-    time_unit: str | None = option(
-        None, doc="unit of the trace's times", choices=(None, "s", "ms")
-    )
-    rate_per_s: float | None = option(
-        None, unit="requests/s", low=0.0, doc="rate to plan for; default: busiest five minutes"
-    )
-    users: float | None = option(None, low=0.0, doc="or: number of users")
-    requests_per_user_per_hour: float | None = option(None, low=0.0, doc="with users")
-    growth: float = option(1.0, low=0.0, doc="factor on the rate")
-    limits: Limits = option(factory=Limits, doc="what the fleet must hold")
-    devices: tuple[str, ...] = option(_DEVICES, doc="what may be rented")
-    tensor_parallel: tuple[int, ...] = option((1, 2, 4, 8), low=1, doc="instance widths")
-    cloud: str | None = option(None, doc="prices of this cloud only; default: the cheapest")
-    region: str | None = option(None, doc="prices of this region only")
-    prices: str | None = option(None, doc="own CSV: device, usd_per_hour, count, region")
-    discount: float = option(0.0, low=0.0, high=1.0, doc="share off every price")
-    benchmark: str = option("MMLU-Pro", doc="the benchmark that quality means")
-    variant: str = option("instruct", doc="instruct or base, never mixed")
-    scores: str | None = option(None, doc="own CSV: model, benchmark, score")
-    survive_loss: bool = option(False, doc="carry the load after losing any one instance")
-    power_utilization: float = option(0.8, low=0.0, high=1.0, doc="assumed share of TDP")
-    today: Today | None = option(None, doc="what runs today, for comparison")
+_ENERGY = ("power_w", "joules_per_token")
+_INTERVALS = (*_ENERGY, "ttft_p99_s", "tpot_mean_s")
+_MOST_PROFILED = 1024  # sets of profiles kept, of about 100 kB each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +89,17 @@ class Plan:
     fleet: FleetPlan
     profiles: tuple[Profile, ...]
     prices: tuple[float, ...]
-    ttft_p99_s: float
-    tpot_mean_s: float
-    power_w: float
-    accelerators: int
+    achieved: Achieved
+
+    @property
+    def ttft_p99_s(self) -> float:
+        """P99 time to first token of the worst bucket in use."""
+        return self.achieved.ttft_p99_s.value
+
+    @property
+    def tpot_mean_s(self) -> float:
+        """Mean time per output token of the worst bucket in use."""
+        return self.achieved.tpot_mean_s.value
 
     def used(self) -> list[int]:
         """Return the indices of the types rented, dearest share of the bill first."""
@@ -139,15 +112,20 @@ class FleetEnvironment:
     """See the module. Build it with :func:`fleet_environment`.
 
     Metrics: cost in dollars an hour and a million tokens (input and output, at the rate planned
-    for); quality, a benchmark score times what the formats keep of it; power, TDP times an assumed
-    utilization; TTFT and TPOT, the worst over the buckets and types in use; headroom, the smallest
-    unused share of a type; accelerators rented.
+    for); quality, a benchmark score times what the formats keep of it; power by the power law at
+    the load of each type, and joules per output token; TTFT and TPOT, the worst over the buckets
+    and types in use; headroom, the smallest unused share of a type; accelerators rented.
+
+    Fidelities: ``exact``, the whole numbers of instances; ``bound``, the relaxed fleet of
+    :mod:`archwright.serving.fleet_bound`, whose costs the exact ones are never below. Quality is
+    the same in both; the other metrics are those of the relaxed fleet and bound nothing.
     """
 
-    version = "1"
+    version = "2"
     deterministic = True
-    fidelities: Sequence[Fidelity] = (Fidelity("analytic"),)
+    fidelities: Sequence[Fidelity] = (Fidelity("bound", 0.03), Fidelity("exact"))
     metrics: Sequence[Metric] = _METRICS
+    capabilities: Mapping[str, Any] = {"bound": {"fidelity": "bound", "metrics": BOUNDED}}
 
     def __init__(
         self,
@@ -163,6 +141,7 @@ class FleetEnvironment:
         )
         self.rate_per_s, self.rate_meaning = _rate(specification, self.workload)
         self.devices = tuple(device(name) for name in specification.devices)
+        engine(specification.engine)  # refuse an unknown one at once
         self._read_prices()
         self._scores = (
             None
@@ -187,38 +166,53 @@ class FleetEnvironment:
         designs: Any,
         *,
         seeds: npt.NDArray[np.uint64],
-        fidelity: str = "analytic",
+        fidelity: str = "exact",
         parents: npt.NDArray[np.int64] | None = None,
         artifacts: Artifacts | None = None,
     ) -> Measurements:
-        """Plan a fleet for each design."""
-        del seeds, fidelity, parents, artifacts
+        """Plan a fleet for each design, or bound its cost.
+
+        Raises:
+            SpecificationError: there is no such fidelity.
+        """
+        del seeds, parents, artifacts
+        names = [each.name for each in self.fidelities]
+        if fidelity not in names:
+            raise SpecificationError(unknown("fidelity", fidelity, names))
         n = len(designs)
-        values = {metric.name: np.full(n, np.nan) for metric in _METRICS}
-        low, high = np.full(n, np.nan), np.full(n, np.nan)
+        columns = {metric.name: np.full((3, n), np.nan) for metric in _METRICS}
         feasible = np.ones(n, dtype=bool)
         reason: list[str | None] = [None] * n
         violation = np.zeros(n)
         for i, design in enumerate(designs):
             try:
-                plan = self.plan(design)
+                plan = self.plan(design) if fidelity == "exact" else self.bound(design)
             except InfeasibleError as error:
                 feasible[i], reason[i] = False, str(error)
                 violation[i] = getattr(error, "violation", np.nan)
                 continue
             for name, value in self.measure(plan).items():
-                values[name][i] = value
+                columns[name][0, i] = value
+            for name, ends in self._intervals(plan).items():
+                columns[name][1:, i] = ends
             kept = self.quality(design)
-            values["quality"][i], low[i], high[i] = kept.value, kept.low, kept.high
+            columns["quality"][:, i] = kept.value, kept.low, kept.high
+        uncertain = ("quality", *_INTERVALS)
         return Measurements(
-            metrics=values,
-            low={"quality": low},
-            high={"quality": high},
-            provenance=_PROVENANCE,
+            metrics={name: column[0] for name, column in columns.items()},
+            low={name: columns[name][1] for name in uncertain},
+            high={name: columns[name][2] for name in uncertain},
+            provenance=_PROVENANCE | dict.fromkeys(_ENERGY, self.power_label),
             feasible=feasible,
             reason=reason,
             violation=violation,
         )
+
+    @property
+    def power_label(self) -> Label:
+        """How power is known: fitted where that holds of every device that may be rented."""
+        labels = {power_label(one) for one in self.devices}
+        return "analytic" if "analytic" in labels else "fitted"
 
     def plan(self, design: Mapping[str, Any]) -> Plan:
         """Return the cheapest fleet for a design.
@@ -231,16 +225,65 @@ class FleetEnvironment:
         self._check_servable(design, profiles)
         return self._solve(profiles)
 
+    def bound(self, design: Mapping[str, Any]) -> Relaxed:
+        """Return the relaxed fleet of a design, whose cost the exact one is never below.
+
+        Raises:
+            InfeasibleError: nothing meets the limits, as for :meth:`plan`. A design that only
+                lacks accelerators is found by the exact plan alone.
+        """
+        profiles = self.profiles(design)
+        self._check_servable(design, profiles)
+        return relax(
+            profiles,
+            [self.price(p.type) for p in profiles],
+            self.arrival,
+            survive_loss=self.specification.survive_loss,
+        )
+
+    def screen(self, designs: Sequence[Mapping[str, Any]], goal: Goal) -> npt.NDArray[np.bool_]:
+        """Return which designs are worth an exact plan for a goal, shape (n,).
+
+        Left out are those that nothing can serve, that miss a limit on quality which others hold,
+        and those whose bound is dominated by what
+        rounding up the relaxed fleet of another already achieves. All are worth it where the goal
+        looks at what the bound does not bound, or where counts are limited or a loss must be
+        survived, so that rounding up promises nothing.
+
+        >>> environment = fleet_environment(rate_per_s=20.0, limits={"ttft_p99_s": 1.0})
+        >>> designs = next(iter(environment.space.enumerate())).take(range(48))
+        >>> goal = Goal(minimize=["cost_usd_per_hour"], maximize=["quality"])
+        >>> bool(environment.screen(designs, goal).all())
+        False
+        """
+        worth = np.ones(len(designs), dtype=bool)
+        if self.available or self.specification.survive_loss or not bounds(goal):
+            return worth
+        least, dearest = np.full((2, len(designs)), np.nan)
+        quality = np.full(len(designs), np.nan)
+        for i, design in enumerate(designs):
+            try:
+                found = self.bound(design)
+            except InfeasibleError:
+                worth[i] = False
+                continue
+            least[i], dearest[i] = found.cost_per_hour, found.dearest_cost_per_hour
+            quality[i] = self.quality(design).value
+        return worth & ~surely_dominated(least, dearest, quality, goal)
+
+    @property
+    def arrival(self) -> npt.NDArray[np.float64]:
+        """Requests/s of each bucket planned for, shape (I, J)."""
+        return self.workload.shares * self.rate_per_s
+
     def profiles(self, design: Mapping[str, Any]) -> tuple[Profile, ...]:
         """Return the profiles of the types that a design may rent."""
-        allowed = None if design["devices"] == "all" else design["devices"].split("+")
-        chosen = [d for d in self.devices if allowed is None or d.name in allowed]
-        return tuple(
-            self._profile(
-                design["model"], kind, design["weights"], design["kv"], design["max_batch"]
-            )
-            for kind in instance_types(chosen, self.specification.tensor_parallel)
-        )
+        key = tuple(design[name] for name in ("model", "weights", "kv", "max_batch"))
+        found = self._profiles.get(key, lambda: self._profile_all(*key))
+        if design["devices"] == "all":
+            return found
+        allowed = design["devices"].split("+")
+        return tuple(p for p in found if p.type.device.name in allowed)
 
     def quality(self, design: Mapping[str, Any]) -> Any:
         """Return the quality of a design with its interval, or why it is unknown."""
@@ -250,20 +293,36 @@ class FleetEnvironment:
             specification.variant, self._scores,
         )  # fmt: skip
 
-    def measure(self, plan: Plan) -> dict[str, float]:
+    def measure(self, plan: Plan | Relaxed) -> dict[str, float]:
         """Return the metrics of a plan, quality apart."""
-        cost = plan.fleet.cost_per_hour
+        if isinstance(plan, Plan):
+            cost, headroom = plan.fleet.cost_per_hour, plan.fleet.headroom.values()
+            smallest = min((h for h in headroom if not np.isnan(h)), default=np.nan)
+        else:
+            cost, smallest = plan.cost_per_hour, 0.0
         tokens = self.workload.tokens_per_request * self.rate_per_s * 3600
-        headroom = [h for h in plan.fleet.headroom.values() if not np.isnan(h)]
+        got = plan.achieved
         return {
             "cost_usd_per_hour": cost,
             "cost_usd_per_million_tokens": cost / tokens * 1e6,
-            "power_w": plan.power_w,
-            "ttft_p99_s": plan.ttft_p99_s,
-            "tpot_mean_s": plan.tpot_mean_s,
-            "headroom": min(headroom, default=np.nan),
-            "accelerators": float(plan.accelerators),
+            "power_w": got.power_w.value,
+            "joules_per_token": got.power_w.value / self.output_tokens_per_s,
+            "ttft_p99_s": got.ttft_p99_s.value,
+            "tpot_mean_s": got.tpot_mean_s.value,
+            "headroom": smallest,
+            "accelerators": float(got.accelerators),
         }
+
+    def _intervals(self, plan: Plan | Relaxed) -> dict[str, tuple[float, float]]:
+        got = plan.achieved
+        found = {name: getattr(got, name)[1:] for name in ("power_w", "ttft_p99_s", "tpot_mean_s")}
+        low, high = (end / self.output_tokens_per_s for end in found["power_w"])
+        return found | {"joules_per_token": (low, high)}
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        """Output tokens a second at the rate planned for."""
+        return float((self.workload.shares * self.workload.mean_output).sum() * self.rate_per_s)
 
     def settings(self) -> list[str]:
         """Return the settings of the scores that this study compares, each once."""
@@ -323,24 +382,12 @@ class FleetEnvironment:
             limits=self._count_limits(kinds),
             survive_loss=self.specification.survive_loss if survive_loss is None else survive_loss,
         )
-        ttft, tpot, power, accelerators = 0.0, 0.0, 0.0, 0
-        for g, kind in enumerate(kinds):
-            count = fleet.counts[kind.name]
-            power += count * kind.tensor_parallel * (kind.device.tdp_w or np.nan) if count else 0.0
-            accelerators += count * kind.tensor_parallel
-            serves = fleet.assignment[:, :, g] > 1e-9
-            if count and serves.any():
-                first, each = profiles[g].latency(fleet.load[kind.name] / count)
-                ttft = max(ttft, float(first[serves].max()))
-                tpot = max(tpot, float(each[serves].max()))
+        counts = np.array([fleet.counts[kind.name] for kind in kinds], dtype=np.float64)
         return Plan(
             fleet=fleet,
             profiles=profiles,
             prices=prices,
-            ttft_p99_s=ttft,
-            tpot_mean_s=tpot,
-            power_w=power * self.specification.power_utilization,
-            accelerators=accelerators,
+            achieved=achieved(profiles, counts, self.arrival, fleet.assignment),
         )
 
     def price(self, kind: InstanceType) -> float:
@@ -357,75 +404,38 @@ class FleetEnvironment:
                 limits.append(CountLimit(widths, float(most)))
         return limits
 
-    def _profile(
-        self, model: str, kind: InstanceType, weights: str, kv: str, max_batch: int
-    ) -> Profile:
-        key = (model, kind.name, weights, kv, max_batch)
-        found = self._profiles.get(key)
-        if found is None:
-            found = self._profiles[key] = profile(
+    def _profile_all(
+        self, model: str, weights: str, kv: str, max_batch: int
+    ) -> tuple[Profile, ...]:
+        """Profile every type together, so that no value depends on what was asked before."""
+        return tuple(
+            profiles(
                 transformer(model),
-                kind,
+                instance_types(self.devices, self.specification.tensor_parallel),
                 self.workload,
                 weights=weights,
                 kv=kv,
                 max_batch=max_batch,
                 limits=self.specification.limits,
+                engine=self.specification.engine,
             )
-        return found
+        )
 
     @cached_property
-    def _profiles(self) -> dict[tuple[str, str, str, str, int], Profile]:
-        return {}
+    def _profiles(self) -> Memo[tuple[Profile, ...]]:
+        return Memo(_MOST_PROFILED)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_profiles"}  # workers start afresh
 
     def _check_servable(self, design: Mapping[str, Any], profiles: Sequence[Profile]) -> None:
-        if all(p.refusal for p in profiles):
-            short = np.array([p.memory_short for p in profiles])
-            best = int(np.nanargmin(short)) if not np.isnan(short).all() else 0
-            raise _infeasible(
-                f"{design['model']} in {design['weights']} fits no allowed type; nearest is "
-                f"{profiles[best].type.name}: {profiles[best].refusal}",
-                short[best],
-            )
-        used = self.workload.shares > 0
-        rates = np.stack([p.max_rate for p in profiles])
-        stuck = used & (rates <= 0).all(axis=0)
-        if not stuck.any():
-            return
-        ttft = np.stack([p.least_ttft_s for p in profiles])
-        tpot = np.stack([p.least_tpot_s for p in profiles])
-        limits = self.specification.limits
-        over_ttft = ttft / (limits.ttft_p99_s or np.inf) - 1
-        over_tpot = tpot / (limits.tpot_mean_s or np.inf) - 1
-        over = np.where(stuck, np.maximum(over_ttft, over_tpot).min(axis=0), -np.inf)
-        i, j = np.unravel_index(int(np.argmax(over)), over.shape)
-        g = int(np.argmin(np.maximum(over_ttft, over_tpot)[:, i, j]))
-        what, value, limit = (
-            ("P99 TTFT", ttft[g, i, j], limits.ttft_p99_s)
-            if over_ttft[g, i, j] >= over_tpot[g, i, j]
-            else ("mean TPOT", tpot[g, i, j], limits.tpot_mean_s)
+        check_servable(
+            transformer(design["model"]),
+            design["weights"],
+            profiles,
+            self.workload,
+            self.specification.limits,
         )
-        bucket = self.workload.bucket_name(int(i), int(j))
-        positions = transformer(design["model"]).max_position
-        context = float(self.workload.mean_input[i, j] + self.workload.mean_output[i, j])
-        if context > positions:
-            raise _infeasible(
-                f"{bucket}: {context:,.0f} tokens are beyond the {positions:,} positions of "
-                f"{design['model']}",
-                context / positions - 1,
-            )
-        if limit is None or not np.isfinite(value):
-            raise _infeasible(f"{bucket}: no allowed type has memory for one such request", np.nan)
-        error = _infeasible(
-            f"{bucket}: {what} is at best {value:.3g} s ({profiles[g].type.name}, idle), the "
-            f"limit is {limit:g} s",
-            float(over[i, j]),
-        )
-        error.binding = (what, float(value), float(limit))
-        raise error
 
     def _read_prices(self) -> None:
         specification = self.specification
@@ -617,10 +627,3 @@ def _quality(model: str, weights: str, kv: str, benchmark: str, variant: str, sc
     if scores is None:
         return _cached_quality(model, weights, kv, benchmark, variant)
     return quality(model, weights, kv, benchmark, variant, scores=scores)
-
-
-def _infeasible(text: str, violation: float) -> Any:
-    error: Any = InfeasibleError(text)
-    error.violation = float(violation)
-    error.binding = None
-    return error

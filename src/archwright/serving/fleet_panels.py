@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from archwright.errors import InfeasibleError
-from archwright.llm import roofline
+from archwright.llm import assumptions as memory_assumptions
+from archwright.llm import engine
 from archwright.search.panels import Bars, Facts, Panel, Table
 
 if TYPE_CHECKING:
@@ -77,10 +78,16 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
         ),
         *_settings(environment, kept),
         (
+            "step times",
+            f"kernel-time laws, engine {specification.engine}",
+            "fitted",
+            str(engine(specification.engine).source),
+        ),
+        (
             "power",
-            f"{specification.power_utilization:.0%} of TDP",
-            "assumed",
-            "study file, environment.power_utilization",
+            "power law at the load of each type, GPU only: hosts and cooling are not counted",
+            environment.power_label,
+            "measured on H100 and B200 boards; carried by TDP to other devices",
         ),
         (
             "queue",
@@ -105,8 +112,8 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
         note = f"; {', '.join(weak)} {one.origin(weak[0])}" if weak else ""
         rows.append((f"peaks of {one.name}", "data sheet", "table", f"{one.source}{note}"))
     rows += [
-        (f"roofline: {name.replace('_', ' ')}", f"{value:g}", source.flag, source.source)
-        for name, (value, source) in roofline.assumptions().items()
+        (f"memory: {name.replace('_', ' ')}", f"{value:g}", source.flag, source.source)
+        for name, (value, source) in memory_assumptions().items()
     ]
     return rows
 
@@ -156,9 +163,14 @@ def runner_up(environment: FleetEnvironment, design: Design) -> str:
 
 
 def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> list[str]:
-    """Return the limit that binds, by how much, and the smallest change that helps."""
+    """Return the limit that binds, by how much, and the smallest change that helps.
+
+    It speaks of the nearest design, of known quality where there is one: others are on no front
+    over quality.
+    """
+    known = [d for d in designs if np.isfinite(environment.quality(d).value)]
     nearest: Any = None
-    for design in designs:
+    for design in known or designs:
         try:
             environment.plan(design)
         except InfeasibleError as error:

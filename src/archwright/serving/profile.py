@@ -7,34 +7,57 @@ prefilled, then decodes in the running batch. With n sequences decoding on avera
 
     rate(n) = n / (output · step(n) + n · prefill),    TPOT(n) = n / (rate · output).
 
-The highest rate is that of the largest n at which the P99 wait plus the prefill of the bucket's
-upper edge plus the first decode step is within the TTFT limit, the mean TPOT within its limit,
-and the share of busy slots at most 0.85.
+The highest rate is that of all n up to the largest at which the P99 wait plus the prefill of the
+bucket's upper edge plus the first decode step is within the TTFT limit, the mean TPOT within its
+limit, and the share of busy slots at most 0.85. Step times and energy are those of
+:class:`archwright.llm.StepCost`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archwright.hardware import Device
-from archwright.llm import Transformer, roofline
+from archwright.errors import SpecificationError
+from archwright.hardware import Device, timing
+from archwright.hardware.energy import power_w
+from archwright.llm import (
+    Engine,
+    ParallelPlan,
+    Transformer,
+    free_kv_bytes,
+    kv_capacity_tokens,
+    supports,
+)
+from archwright.serving.memo import Memo
 from archwright.serving.queueing import p99_wait_s
+from archwright.serving.steps import HIGH, JOULES, LOW, SECONDS, Steps, instance_steps
 from archwright.serving.workload import Workload
 from archwright.specification import option
 
-__all__ = ["UTILIZATION", "InstanceType", "Limits", "Profile", "instance_types", "profile"]
+__all__ = [
+    "UTILIZATION",
+    "InstanceType",
+    "Limits",
+    "Operation",
+    "Profile",
+    "instance_types",
+    "profile",
+    "profiles",
+]
 
 Floats = npt.NDArray[np.float64]
 
 UTILIZATION = 0.85
 """Largest share of busy slots a plan may count on (card wrp, method 4)."""
 
-_GRID = 24  # three rounds give a resolution of 24**3
+_REFUSALS: Memo[tuple[str, float, Device]] = Memo(4096)  # a device kept is known by identity
+_HALVINGS = 12  # between two points of the step tables, an eighth of an octave apart
 _BINDING = ("none", "TTFT", "TPOT", "utilization")
 
 
@@ -66,6 +89,27 @@ class InstanceType:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Operation:
+    """An instance at work on each bucket alone, at a share of its highest rate; shapes (I, J).
+
+    The ends of the intervals are those of the step times, at the same number of sequences.
+
+    Attributes:
+        ttft_s, ttft_low_s, ttft_high_s: P99 time to first token with its 90 % interval.
+        tpot_s, tpot_low_s, tpot_high_s: mean time per output token with its 90 % interval.
+        power_w: average power of the instance, all ranks; NaN where a TDP is not known.
+    """
+
+    ttft_s: Floats
+    ttft_low_s: Floats
+    ttft_high_s: Floats
+    tpot_s: Floats
+    tpot_low_s: Floats
+    tpot_high_s: Floats
+    power_w: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """One instance type serving one model.
 
@@ -88,7 +132,8 @@ class Profile:
     least_tpot_s: Floats
     refusal: str = ""
     memory_short: float = float("nan")
-    _point: _Point | None = None
+    _steps: Steps | None = None
+    _workload: Workload | None = None
 
     def limit_name(self, i: int, j: int) -> str:
         """Return what stops a higher rate in a bucket."""
@@ -96,13 +141,47 @@ class Profile:
 
     def latency(self, share: float) -> tuple[Floats, Floats]:
         """Return P99 TTFT and mean TPOT per bucket at a share of ``max_rate``, shapes (I, J)."""
-        assert self._point is not None
-        point = self._point
-        rate = share * self.max_rate
-        n = np.zeros_like(rate)
-        for _ in range(60):  # a contraction: its slope is the utilization
-            n = rate * point.output * point.step(n) / np.maximum(1 - rate * point.prefill, 1e-9)
-        return point.ttft(n), point.tpot(n)
+        found = self.operation(share)
+        return found.ttft_s, found.tpot_s
+
+    def operation(self, share: float) -> Operation:
+        """Return how the instance works at a share of ``max_rate``, 0 to 1."""
+        return self._full if share == 1.0 else self._operation(share)
+
+    @cached_property
+    def _full(self) -> Operation:
+        return self._operation(1.0)
+
+    def _operation(self, share: float) -> Operation:
+        assert self._steps is not None
+        assert self._workload is not None
+        shape = self.max_rate.shape
+        seconds, low, high, joules = (
+            _Instances([self._steps], self.slots.reshape(1, -1), self._workload, plane)
+            for plane in (SECONDS, LOW, HIGH, JOULES)
+        )
+        rate = share * self.max_rate.reshape(1, -1)
+        n = seconds.sequences(rate)
+        alone = np.maximum(n, 1.0)  # fewer than one on average run alone, and in between is idle
+        busy = rate * (seconds.output * seconds.step(n) / alone + seconds.prefill)
+        idle_w = self.idle_w * np.clip(1.0 - busy, 0.0, 1.0)
+        watts = idle_w + rate * (joules.output * joules.step(n) / alone + joules.prefill)
+        ends = (seconds, low, high)
+        values = (*(end.ttft(n) for end in ends), *(end.tpot(n) for end in ends), watts)
+        shaped = [value.reshape(shape) for value in values]
+        return Operation(
+            ttft_s=shaped[0], ttft_low_s=shaped[1], ttft_high_s=shaped[2],
+            tpot_s=shaped[3], tpot_low_s=shaped[4], tpot_high_s=shaped[5],
+            power_w=shaped[6],
+        )  # fmt: skip
+
+    @property
+    def idle_w(self) -> float:
+        """Power of all ranks without work; NaN where the TDP is not known."""
+        device = self.type.device
+        if device.tdp_w is None:
+            return float("nan")
+        return float(self.type.tensor_parallel * power_w(device, 0.0, 0.0))
 
 
 def profile(
@@ -114,6 +193,7 @@ def profile(
     kv: str = "bf16",
     max_batch: int = 256,
     limits: Limits = Limits(),
+    engine: str | Engine = "overlapped",
 ) -> Profile:
     """Profile one instance type for every bucket of a workload.
 
@@ -125,125 +205,191 @@ def profile(
         kv: KV-cache format.
         max_batch: most sequences in the running batch.
         limits: what must hold.
+        engine: what the engine adds on the host.
     """
-    shape = workload.shares.shape
-    options: dict[str, Any] = {
-        "tensor_parallel": kind.tensor_parallel,
-        "weight_format": weights,
-        "kv_format": kv,
-    }
-    refusal, short = _refusal(model, kind, weights)
-    if refusal:
-        never = np.full(shape, np.inf)
-        return Profile(
-            type=kind,
-            max_rate=np.zeros(shape),
-            binding=np.zeros(shape, dtype=np.int8),
-            slots=np.zeros(shape),
-            least_ttft_s=never,
-            least_tpot_s=never,
-            refusal=refusal,
-            memory_short=short,
-        )
+    return profiles(
+        model, [kind], workload,
+        weights=weights, kv=kv, max_batch=max_batch, limits=limits, engine=engine,
+    )[0]  # fmt: skip
+
+
+def profiles(
+    model: Transformer,
+    kinds: Sequence[InstanceType],
+    workload: Workload,
+    *,
+    weights: str = "bf16",
+    kv: str = "bf16",
+    max_batch: int = 256,
+    limits: Limits = Limits(),
+    engine: str | Engine = "overlapped",
+) -> list[Profile]:
+    """Profile several instance types at once; arguments as for :func:`profile`."""
     context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
-    tokens = roofline.kv_capacity_tokens(model, kind.device, context_tokens=context, **options)
-    slots = np.minimum(float(max_batch), np.floor(tokens / context))
-    slots = np.where(context > model.max_position, 0.0, slots)
-    point = _Point(model, kind, workload, slots, options)
-    idle = np.zeros(shape)
-    least_ttft, least_tpot = point.ttft(idle), point.tpot(idle)
-    low, high = np.zeros(shape), UTILIZATION * slots
-    for _ in range(3):
-        grid = low + (high - low) * np.linspace(0, 1, _GRID).reshape(-1, 1, 1)
-        good = point.broken(grid, limits) == 0
-        last = np.where(good.all(axis=0), _GRID - 1, good.argmin(axis=0) - 1)
-        last = np.maximum(last, 0)[None]
-        low = np.take_along_axis(grid, last, 0)[0]
-        high = np.take_along_axis(grid, np.minimum(last + 1, _GRID - 1), 0)[0]
-    usable = (slots >= 1) & (point.broken(low, limits) == 0)
-    rate = np.where(usable, point.rate(low), 0.0)
-    above = np.maximum(high, low * (1 + 1e-3))
+    too_long = context > model.max_position
+    found: list[Profile | None] = []
+    steps, slots = [], []
+    for kind in kinds:
+        refusal, short = _refusal(model, kind, weights)
+        found.append(_never(kind, workload, refusal, short) if refusal else None)
+        if refusal:
+            continue
+        parallel = ParallelPlan(tensor=kind.tensor_parallel)
+        tokens = kv_capacity_tokens(
+            model, kind.device,
+            parallel=parallel, weight_format=weights, kv_format=kv, context_tokens=context,
+        )  # fmt: skip
+        fit = np.minimum(float(max_batch), np.floor(tokens / context))
+        slots.append(np.where(too_long, 0.0, fit).ravel())
+        steps.append(
+            instance_steps(
+                model,
+                kind.device,
+                parallel,
+                workload,
+                weights=weights,
+                kv=kv,
+                engine=engine,
+                most_sequences=max_batch,
+            )
+        )
+    able = [g for g, refused in enumerate(found) if refused is None]
+    if able:
+        made = _search([kinds[g] for g in able], steps, np.array(slots), workload, limits)
+        for g, each in zip(able, made, strict=True):
+            found[g] = each
+    return [each for each in found if each is not None]
+
+
+def _search(
+    kinds: Sequence[InstanceType],
+    steps: Sequence[Steps],
+    slots: Floats,
+    workload: Workload,
+    limits: Limits,
+) -> list[Profile]:
+    """Find the largest number of sequences within the limits by bisection, all at once."""
+    work = _Instances(steps, slots, workload)
+    points = np.append(0.0, work.points)
+    low = np.zeros(slots.shape, dtype=np.int64)
+    high = np.full(slots.shape, len(points) - 1)  # more than all slots: never good
+    while (high - low).max() > 1:
+        middle = (low + high) // 2
+        good = work.broken(points[middle], limits) == 0
+        low, high = np.where(good, middle, low), np.where(good, high, middle)
+    below, above = points[low], points[high]
+    for _ in range(_HALVINGS):
+        n = (below + above) / 2
+        good = work.broken(n, limits) == 0
+        below, above = np.where(good, n, below), np.where(good, above, n)
+    runs = slots >= 1
+    within = np.where(work.points[:, None] <= below[:, None, :], work.carried, 0.0).max(axis=1)
+    rate = np.where(runs, np.maximum(work.rate(below), within), 0.0)
+    idle = np.zeros(slots.shape)
+    parts: tuple[Any, ...] = (
+        rate,
+        np.where(rate > 0, work.broken(above, limits), 0).astype(np.int8),
+        slots,
+        np.where(runs, work.ttft(idle), np.inf),
+        np.where(runs, work.tpot(idle), np.inf),
+    )
+    names = ("max_rate", "binding", "slots", "least_ttft_s", "least_tpot_s")
+    shape = workload.shares.shape
+    return [
+        Profile(
+            type=kind,
+            **{name: part[g].reshape(shape) for name, part in zip(names, parts, strict=True)},
+            _steps=steps[g],
+            _workload=workload,
+        )
+        for g, kind in enumerate(kinds)
+    ]
+
+
+def _never(kind: InstanceType, workload: Workload, refusal: str, short: float) -> Profile:
+    shape = workload.shares.shape
+    never = np.full(shape, np.inf)
     return Profile(
         type=kind,
-        max_rate=rate,
-        binding=np.where(rate > 0, point.broken(above, limits), 0).astype(np.int8),
-        slots=slots,
-        least_ttft_s=np.where(slots >= 1, least_ttft, np.inf),
-        least_tpot_s=np.where(slots >= 1, least_tpot, np.inf),
-        _point=point,
+        max_rate=np.zeros(shape),
+        binding=np.zeros(shape, dtype=np.int8),
+        slots=np.zeros(shape),
+        least_ttft_s=never,
+        least_tpot_s=never,
+        refusal=refusal,
+        memory_short=short,
     )
 
 
 def _refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple[str, float]:
     """Say why a type cannot run a model, and how much memory it lacks, relative."""
-    width = kind.tensor_parallel
-    unable = roofline.supports(kind.device, weights) or roofline.shards(model, kind.device, width)
-    if unable is None and kind.device.memory_bytes is None:
-        unable = f"the memory of {kind.device.name} is not known"
+    key = (model, id(kind.device), kind.tensor_parallel, weights)
+    refusal, short, _ = _REFUSALS.get(
+        key, lambda: (*_find_refusal(model, kind, weights), kind.device)
+    )
+    return refusal, short
+
+
+def _find_refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple[str, float]:
+    device = kind.device
+    parallel = ParallelPlan(tensor=kind.tensor_parallel)
+    unable = supports(device, weights) or parallel.reason(model)
+    if unable is None and device.memory_bytes is None:
+        unable = f"the memory of {device.name} is not known"
+    if unable is None:
+        try:
+            timing.all_reduce_seconds(device, kind.tensor_parallel, 1.0)
+        except SpecificationError as error:  # more than a node holds
+            unable = str(error)
     if unable is not None:
         return unable, float("nan")
-    free = roofline.free_kv_bytes(model, kind.device, tensor_parallel=width, weight_format=weights)
+    free = free_kv_bytes(model, device, parallel=parallel, weight_format=weights)
     if free > 0:
         return "", float("nan")
-    have = float(kind.device.memory_bytes or 0)
+    have = float(device.memory_bytes or 0)
     need = have - free  # weights, reserve, and what the driver keeps
     return f"weights need {need / 1e9:.0f} of {have / 1e9:.0f} GB an accelerator", need / have - 1
 
 
-class _Point:
-    """The operating point of one instance at n decoding sequences, for every bucket at once."""
+class _Instances:
+    """Instances (T) at n decoding sequences, for every bucket (B = I·J) at once, shapes (T, B)."""
 
     def __init__(
-        self,
-        model: Transformer,
-        kind: InstanceType,
-        workload: Workload,
-        slots: Floats,
-        options: dict[str, Any],
+        self, steps: Sequence[Steps], slots: Floats, workload: Workload, plane: int = SECONDS
     ) -> None:
-        self._model, self._device, self._options = model, kind.device, options
+        columns = workload.shares.shape[1]
+
+        def gather(name: str) -> Floats:
+            return np.stack([getattr(each, name)[plane] for each in steps])
+
+        self.points = steps[0].sequences
         self.slots = np.maximum(slots, 1.0)
-        self.output = np.maximum(workload.mean_output, 1.0)
-        self._context = workload.mean_input + workload.mean_output / 2
-        self._cv2 = workload.output_cv2
-        self.prefill = self._prefill(workload.mean_input)
-        edge = np.broadcast_to(workload.input_edges[:, None], workload.shares.shape)
-        self._edge_prefill = self._prefill(edge)
-        self._edge = edge
+        self.output = np.maximum(workload.mean_output, 1.0).ravel()
+        self.prefill = gather("prefill")
+        self._cv2 = workload.output_cv2.ravel()
+        self._decode = gather("decode")
+        self._edge_decode = np.repeat(gather("edge_decode"), columns, axis=2)
+        self._edge_prefill = np.repeat(gather("edge_prefill"), columns, axis=1)
 
-    def _prefill(self, tokens: Floats) -> Floats:
-        return np.asarray(
-            roofline.prefill_s(
-                self._model, self._device, prompt_tokens=np.maximum(tokens, 1.0), **self._options
-            )
-        )
-
-    def step(self, n: Floats, context: Floats | None = None) -> Floats:
-        """Seconds of a decode step with n sequences; fewer than one on average run alone."""
-        return np.asarray(
-            roofline.decode_step_s(
-                self._model,
-                self._device,
-                batch=np.maximum(n, 1.0),
-                context_tokens=self._context if context is None else context,
-                **self._options,
-            )
-        )
+    def step(self, n: Floats) -> Floats:
+        """Return a decode step with n sequences; fewer than one on average run alone."""
+        return self._between(self._decode, *self._place(n))
 
     def tpot(self, n: Floats) -> Floats:
-        """Mean seconds per output token, prefills in between included."""
+        """Return the mean time per output token, prefills in between included."""
         return self.step(n) + n * self.prefill / self.output
 
     def rate(self, n: Floats) -> Floats:
-        """Requests/s at n decoding sequences."""
+        """Return requests/s at n decoding sequences."""
         return n / (self.output * self.tpot(n))
 
     def ttft(self, n: Floats, tpot: Floats | None = None) -> Floats:
-        """P99 wait, prefill of the upper edge, first decode step."""
+        """Return the P99 wait, the prefill of the upper edge and the first decode step."""
         tpot = self.tpot(n) if tpot is None else tpot
         service = self.prefill + self.output * tpot
         wait = p99_wait_s(self.slots, service, n / (self.output * tpot), self._cv2)
-        return np.asarray(wait + self._edge_prefill + self.step(n, self._edge))
+        first = self._between(self._edge_decode, *self._place(n))
+        return np.asarray(wait + self._edge_prefill + first)
 
     def broken(self, n: Floats, limits: Limits) -> npt.NDArray[np.int8]:
         """Return the code of the limit that is broken at n, 0 where all hold."""
@@ -255,6 +401,45 @@ class _Point:
         if limits.tpot_mean_s is not None:
             code[tpot > limits.tpot_mean_s] = _BINDING.index("TPOT")
         return code
+
+    @cached_property
+    def carried(self) -> Floats:
+        """Requests/s at each point of the tables, shape (T, K, B)."""
+        points = self.points[:, None]
+        return points / (self.output * self._decode + points * self.prefill[:, None, :])
+
+    def sequences(self, rate: Floats) -> Floats:
+        """Return the number of decoding sequences at which a rate is carried.
+
+        The least such number, where a kernel that suits more sequences badly lets the rate fall.
+        Between points a step is linear in it, so what is left is one linear equation.
+        """
+        carried = self.carried
+        reached = carried >= rate[:, None, :] * (1 - 1e-12)
+        first_above = np.where(reached.any(axis=1), reached.argmax(axis=1), len(self.points) - 1)
+        at = np.maximum(first_above - 1, 0)
+        first, second = self.points[at], self.points[at + 1]
+        lower, upper = (self._between(self._decode, at + k, np.zeros(at.shape)) for k in (0, 1))
+        slope = (upper - lower) / (second - first)
+        served = rate * self.output
+        spare = 1.0 - rate * self.prefill
+        many = served * (lower - slope * first) / (spare - served * slope)
+        few = served * self._decode[:, 0] / spare
+        return np.asarray(np.where(rate < carried[:, 0], few, many))
+
+    def _place(self, n: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+        n = np.maximum(n, 1.0)
+        at = np.minimum(np.searchsorted(self.points, n, side="right"), len(self.points) - 1) - 1
+        here = self.points[at]
+        return at, (n - here) / (self.points[at + 1] - here)
+
+    def _between(self, table: Floats, at: npt.NDArray[np.int64], part: Floats) -> Floats:
+        types, points, buckets = table.shape
+        flat = table.reshape(-1)
+        index = (np.arange(types)[:, None] * points + at) * buckets + np.arange(buckets)
+        here = flat[index]
+        above = flat[np.minimum(index + buckets, flat.size - 1)]
+        return np.asarray(here + part * (above - here))
 
 
 def instance_types(devices: Sequence[Device], widths: Sequence[int]) -> list[InstanceType]:

@@ -356,39 +356,55 @@ def _roomiest_listed(problem: Problem, search: _Counts, ties: Ints) -> Allocatio
 def _ties(
     problem: Problem, search: _Counts, known: Ints, *, units: int | None = None
 ) -> Ints | None:
-    """List the counts as dear as those known, of a number of units; None beyond MOST_TIES."""
-    prices = problem.cost
-    money = float(prices @ known)
+    """List the counts as dear as those known, of a number of units; None beyond MOST_TIES.
+
+    Type by type, the dearest first, so that the many ways to spend little are only counted where
+    the rest of the money leaves few. A bound caps a type by what the money left could add at best.
+    """
+    order = np.argsort(-problem.cost, kind="stable")
+    prices, most, least = (x[order] for x in (problem.cost, problem.most, problem.least))
+    money = float(problem.cost @ known)
     slack = EXACT * money
-    bounds = np.array(search.bounds)
+    bounds = np.array(search.bounds)[:, order]
     best = bounds / prices  # what money can add to a bound
     found: Ints = np.zeros((1, 0), dtype=np.int64)
-    for g in range(len(prices)):
-        left = money + slack - found @ prices[:g]
-        top = np.minimum(problem.most[g], np.floor(left / prices[g]))
+    left, reach = np.array([money]), np.zeros((1, len(bounds)))
+    for g, price in enumerate(prices):
+        later = prices[g + 1 :]
+        gain = best[:, g + 1 :].max(axis=1, initial=0.0)
+        top = np.minimum(most[g], np.floor((left + slack) / price))
         if units is not None:
             top = np.minimum(top, units - found.sum(axis=1))
-        ways = np.maximum(top - problem.least[g] + 1, 0).astype(np.int64)
+        lost = gain * price - bounds[:, g]  # by a bound for each unit of this type
+        spare = reach + np.maximum(left, 0.0)[:, None] * gain - (1 - 1e-7)
+        losing = lost > 1e-12 * gain * price
+        caps = np.floor(spare[:, losing] / lost[losing] + 1e-6)
+        top = np.minimum(top, caps.min(axis=1, initial=np.inf))
+        low = np.full(len(found), least[g])
+        if not len(later):  # the last type takes what is left
+            low = np.maximum(low, np.ceil((left - slack) / price))
+        ways = np.maximum(top - low + 1, 0).astype(np.int64)
         if ways.sum() > 10 * MOST_TIES:
             return None
-        first = np.repeat(np.cumsum(ways) - ways, ways)
-        counts = np.arange(ways.sum()) - first + int(problem.least[g])
-        found = np.column_stack([np.repeat(found, ways, axis=0), counts])
+        first = np.repeat(np.cumsum(ways) - ways - low.astype(np.int64), ways)
+        found = np.column_stack([np.repeat(found, ways, axis=0), np.arange(ways.sum()) - first])
         left = money - found @ prices[: g + 1]
-        later = prices[g + 1 :]
+        reach = found @ bounds[:, : g + 1].T
         keep = (left <= slack) | (left >= later.min(initial=np.inf) - slack)
         if units is not None:
             free = units - found.sum(axis=1)
             keep &= free * later.max(initial=0.0) >= left - slack
             keep &= (free == 0) | (free * later.min(initial=FAR) <= left + slack)
-        reach = found @ bounds[:, : g + 1].T
-        reach += np.maximum(left, 0.0)[:, None] * best[:, g + 1 :].max(axis=1, initial=0.0)
-        found = found[keep & (reach >= 1 - 1e-7).all(axis=1)]
+        keep &= (reach + np.maximum(left, 0.0)[:, None] * gain >= 1 - 1e-7).all(axis=1)
+        found, left, reach = found[keep], left[keep], reach[keep]
         if len(found) > MOST_TIES:
             return None
+    named = np.empty_like(found)
+    named[:, order] = found
+    named = named[np.lexsort(named.T[::-1])]
     for row, limit in problem.limits:
-        found = found[found @ row <= limit * (1 + EXACT)]
-    return found
+        named = named[named @ row <= limit * (1 + EXACT)]
+    return named
 
 
 def _divide(loading: _Loading, counts: Ints) -> Allocation:
@@ -518,6 +534,9 @@ def _solve(solver: Any) -> Floats | None:
     import highspy
 
     solver.run()
+    if solver.getModelStatus() == highspy.HighsModelStatus.kUnknown:
+        solver.clearSolver()  # a start from the last basis may end in roundoff; one anew does not
+        solver.run()
     solution = solver.getSolution()
     # an optimum may break a row by a few of its last digits; callers measure what they use
     feasible = solver.getModelStatus() == highspy.HighsModelStatus.kOptimal

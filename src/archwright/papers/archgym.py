@@ -1,0 +1,267 @@
+"""ArchGym: fair comparison of search methods on a DRAM controller (Krishnan et al., ISCA 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from archwright.memory import dram
+from archwright.papers.contract import Finding, Size, judge
+from archwright.search import (
+    Budget,
+    Choice,
+    Environment,
+    Goal,
+    Metric,
+    Ordinal,
+    RandomSearch,
+    Result,
+    Study,
+    environment,
+)
+from archwright.search.proxy import fit
+from archwright.search.searchers import (
+    AntColony,
+    GeneticGray,
+    LocalSearch,
+    RegularizedEvolution,
+)
+from archwright.search.sweep import Sweep, SweepResult
+
+__all__ = ["controller_environment", "reproduce"]
+
+_MEMORY = "MICRON_1Gb_DDR3-1600_8bit_G"
+_AGENTS: dict[str, dict[str, list[Any]]] = {
+    "genetic_gray": {"population": [8, 16, 32], "mutation": [0.001, 0.05]},
+    "ant_colony": {"ants": [4, 16], "evaporation": [0.1, 0.5, 1.0]},
+    "regularized_evolution": {"population": [8, 16, 64], "sample": [2, 8]},
+    "annealing": {"chains": [1, 4, 16], "initial_temperature": [0.05, 1.0]},
+}
+_POWERS = [1, 2, 4, 8, 16, 32, 64, 128]
+_CASES = (("random", "total_time_ns"), ("cloud-1", "average_power_mw"))
+
+
+@dataclass(frozen=True)
+class _Size:
+    requests: int
+    seeds: int
+    evaluations: int
+    pooled: int
+
+
+_SIZES = {
+    "quick": _Size(requests=1000, seeds=5, evaluations=300, pooled=800),
+    "full": _Size(requests=10_000, seeds=5, evaluations=300, pooled=800),
+}
+
+
+class _Simulate:
+    """One controller through the simulator; a class, so that workers can be sent it."""
+
+    def __init__(self, trace: str, requests: int) -> None:
+        self.trace, self.requests = trace, requests
+
+    def __call__(self, controller: dram.DramController) -> Any:
+        memory, mapping, requests = _prepared(self.trace, self.requests)
+        return dram.simulate(requests, memory, mapping, controller, 800.0)
+
+
+@cache
+def _prepared(trace: str, requests: int) -> tuple[Any, Any, Any]:
+    memory = dram.memory(_MEMORY)
+    mapping = dram.AddressMapping.ordered(memory, "row-bank-column")
+    rng = np.random.default_rng(1)
+    made = {
+        "stream": lambda: dram.stream(requests=requests),
+        "random": lambda: dram.random(rng, requests=requests),
+        "cloud-1": lambda: dram.cloud_1(rng, requests=requests),
+        "cloud-2": lambda: dram.cloud_2(rng, requests=requests),
+    }[trace]()
+    return memory, mapping, made
+
+
+def controller_environment(trace: str, requests: int) -> Environment:
+    """Return a space of controllers on one of the paper's traces, 442,368 designs.
+
+    The paper gives its agents different spaces, which cannot be compared; this is the grid that it
+    gives to reinforcement learning.
+    """
+    return environment(
+        _Simulate(trace, requests),
+        base=dram.DramController(),
+        vary={
+            "page_policy": Choice(["Open", "OpenAdaptive", "Closed", "ClosedAdaptive"]),
+            "scheduler": Choice(["Fifo", "FrFcfsGrp", "FrFcfs"]),
+            "scheduler_buffer": Choice(["Bankwise", "ReadWrite", "Shared"]),
+            "request_buffer_size": Ordinal(_POWERS),
+            "resp_queue": Choice(["Fifo", "Reorder"]),
+            "refresh_policy": Choice(["NoRefresh", "AllBank"]),
+            "refresh_max_postponed": Ordinal([1, 2, 4, 8]),
+            "refresh_max_pulledin": Ordinal([1, 2, 4, 8]),
+            "arbiter": Choice(["Simple", "Fifo", "Reorder"]),
+            "max_active_transactions": Ordinal(_POWERS),
+        },
+        metrics=[Metric("total_time_ns", "ns"), Metric("average_power_mw", "mW")],
+    )
+
+
+def reproduce(size: Size, seed: int) -> list[Finding]:
+    """Return the findings: the lottery, the error of a proxy, and what diversity adds."""
+    scale = _SIZES[size]
+    sweeps = {
+        (trace, metric): Sweep(
+            environment=controller_environment(trace, scale.requests),
+            goal=Goal(minimize=[metric]),
+            searchers=_AGENTS,
+            evaluations=scale.evaluations,
+            seeds=scale.seeds,
+            seed=seed,
+        ).run(workers=None)
+        for trace, metric in _CASES
+    }
+    return [
+        lottery(sweeps),
+        tuned_agents(sweeps),
+        proxy_rmse(scale, seed),
+        proxy_diversity(scale, seed),
+    ]
+
+
+def lottery(sweeps: dict[tuple[str, str], SweepResult]) -> Finding:
+    """Settings matter more than methods."""
+    parts, wide = [], 0
+    for (trace, metric), result in sweeps.items():
+        tuned = {name: result.medians(name) for name in _AGENTS}
+        between = max(m.min() for m in tuned.values()) - min(m.min() for m in tuned.values())
+        within = {name: float(m.max() - m.min()) for name, m in tuned.items()}
+        spread = sum(value > 3 * between and value > 0 for value in within.values())
+        wide += spread >= 2
+        scale = min(m.min() for m in tuned.values())
+        parts.append(
+            f"{metric} on {trace}: best settings within {between / scale:.1%} of each other, "
+            f"settings of one agent apart by "
+            + ", ".join(f"{name} {value / scale:.1%}" for name, value in within.items())
+        )
+    return Finding(
+        id="lottery",
+        claim="the choice of hyper-parameters decides more than the choice of the agent",
+        source="over 21,000 experiments; with tuned hyper-parameters every agent finds designs "
+        "that meet the target, with arbitrary ones any may fail",
+        ours="; ".join(parts),
+        rule="in every case, for 2 agents at least, the best and the worst setting (medians over "
+        "seeds) are apart by more than 3 times what lies between the agents' best settings",
+        verdict=judge(wide == len(sweeps)),
+    )
+
+
+def tuned_agents(sweeps: dict[tuple[str, str], SweepResult]) -> Finding:
+    """Every tuned agent comes near the best, and none loses to random search."""
+    parts, good = [], True
+    for (trace, metric), result in sweeps.items():
+        random = float(result.medians("random").min())
+        tuned = {name: float(result.medians(name).min()) for name in _AGENTS}
+        best = min(tuned.values())
+        worst = max(tuned.values()) / best - 1
+        good &= worst <= 0.05 and all(value <= random for value in tuned.values())
+        parts.append(
+            f"{metric} on {trace}: worst tuned agent {worst:.2%} behind the best, random search "
+            f"{random / best - 1:.2%}"
+        )
+    return Finding(
+        id="no-agent-wins",
+        claim="with tuned hyper-parameters no agent is better than the others",
+        source="all agents meet the target",
+        ours="; ".join(parts),
+        rule="every tuned agent within 5 % of the best one, and not behind random search at the "
+        "same budget (medians over seeds)",
+        verdict=judge(good),
+    )
+
+
+def proxy_rmse(scale: _Size, seed: int) -> Finding:
+    """A forest of 1,200 random designs."""
+    errors = {}
+    for trace in ("random", "cloud-1"):
+        proxy = fit(
+            _trials(trace, RandomSearch(), 1200, scale, seed),
+            controller_environment(trace, scale.requests).space,
+            seed=seed,
+        )
+        for row in proxy.fits:
+            errors[f"{row.metric} on {trace}"] = row
+    good = all(
+        row.rmse < (0.05 if row.metric == "total_time_ns" else 0.03) for row in errors.values()
+    )
+    return Finding(
+        id="proxy-rmse",
+        claim="a random forest of logged trials predicts the simulator",
+        source="RMSE 0.61 % (DRAM proxy, 250,000 of 401,125 pooled samples)",
+        ours="; ".join(
+            f"{name} {row.rmse:.2%} (mean predictor {row.mean_rmse:.0%}, 90 % interval covers "
+            f"{row.coverage:.0%})"
+            for name, row in errors.items()
+        ),
+        rule="960 training designs: relative RMSE of power below 3 %, of time below 5 %",
+        verdict=judge(good),
+    )
+
+
+def proxy_diversity(scale: _Size, seed: int) -> Finding:
+    """800 rows of one agent against 200 of each of four, on uniform designs."""
+    agents: dict[str, Callable[[], Any]] = {
+        "genetic": lambda: GeneticGray(population=16),
+        "ants": lambda: AntColony(),
+        "evolution": lambda: RegularizedEvolution(population=32),
+        "local": lambda: LocalSearch(),
+    }
+    parts, good = [], True
+    for trace in ("random", "cloud-1"):
+        space = controller_environment(trace, scale.requests).space
+        truth = _trials(trace, RandomSearch(), 400, scale, seed + 1)
+        quarter = scale.pooled // len(agents)
+        pooled = _error(
+            [_trials(trace, make(), quarter, scale, seed + 2) for make in agents.values()],
+            truth,
+            space,
+        )
+        alone = {
+            name: _error([_trials(trace, make(), scale.pooled, scale, seed + 2)], truth, space)
+            for name, make in agents.items()
+        }
+        good &= pooled < float(np.mean(list(alone.values())))
+        parts.append(
+            f"{trace}: pooled {pooled:.1%}, alone "
+            + ", ".join(f"{name} {value:.1%}" for name, value in alone.items())
+        )
+    return Finding(
+        id="proxy-diversity",
+        claim="rows pooled over agents make a better proxy than as many rows of one agent",
+        source="data of several agents lowers the test error more than more data of one",
+        ours=f"RMSE of time on uniform designs, {scale.pooled} rows each. " + "; ".join(parts),
+        rule="on both traces the pooled error is below the mean error of the four agents alone",
+        verdict=judge(good),
+    )
+
+
+def _trials(trace: str, searcher: Any, evaluations: int, scale: _Size, seed: int) -> Result:
+    return Study(
+        controller_environment(trace, scale.requests),
+        Goal(minimize=["total_time_ns"]),
+        searcher,
+        budget=Budget(evaluations=evaluations),
+        seed=seed,
+    ).run()
+
+
+def _error(results: list[Result], truth: Result, space: Any) -> float:
+    """Return the relative RMSE of the time on the designs of another result."""
+    proxy = fit(results, space, metrics=["total_time_ns"])
+    designs = space.from_columns(truth.schema.parameter_columns(truth.trials))
+    seeds = np.zeros(len(designs), dtype=np.uint64)
+    found = proxy.evaluate(designs, seeds=seeds).metrics["total_time_ns"]
+    real = truth.metric("total_time_ns")
+    return float(np.sqrt(((found - real) ** 2).mean()) / real.mean())
