@@ -61,7 +61,11 @@ class MissingExtraError(UserError):
     """An optional dependency is not installed; the message has the install command."""
 
     def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
         super().__init__(f"{what} needs the extra '{extra}': pip install 'archwright[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.what, self.extra)  # so that a worker process can raise it
 
 
 class InfeasibleError(ArchwrightError):

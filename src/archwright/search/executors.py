@@ -21,7 +21,8 @@ from archwright.search.store.artifacts import Artifacts
 
 __all__ = ["Block", "Executor", "Processes", "Serial", "make_executor", "measure"]
 
-_RETRIES = 3
+ATTEMPTS = 3
+EXECUTORS = ("serial", "processes", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,39 @@ def measure(environment: Environment, block: Block) -> tuple[Measurements, float
     return measured, seconds
 
 
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of workers that is none."""
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and not (whole and workers >= 1):
+        raise SpecificationError(f"workers: expected at least 1, found {workers!r}")
+
+
+def pack(environment: Environment) -> bytes:
+    """Return an environment as bytes that another process can load.
+
+    Raises:
+        SpecificationError: the environment cannot be sent.
+    """
+    import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps(environment)
+    except Exception as error:
+        raise SpecificationError(
+            f"the environment cannot be sent to worker processes ({error}); use the serial "
+            "executor"
+        ) from error
+    return packed
+
+
+def lost(block: Block) -> EnvironmentFault:
+    """Return the fault of a block whose worker died at every attempt."""
+    return EnvironmentFault(
+        f"trial {block.first}: the worker process died {ATTEMPTS} times while it evaluated "
+        "this block (out of memory, or a crash in native code?)"
+    )
+
+
 class Executor(Protocol):
     """Measures blocks; ``submit`` returns at once or when done, ``result`` waits."""
 
@@ -113,8 +147,7 @@ class Processes:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
-            raise SpecificationError(f"workers: expected at least 1, found {workers!r}")
+        check_workers(workers)
         self.workers = workers or len(os.sched_getaffinity(0))
 
     def open(self, environment: Environment) -> None:
@@ -123,15 +156,7 @@ class Processes:
         Raises:
             SpecificationError: the environment cannot be sent to another process.
         """
-        import cloudpickle
-
-        try:
-            self._payload: bytes = cloudpickle.dumps(environment)
-        except Exception as error:
-            raise SpecificationError(
-                f"the environment cannot be sent to worker processes ({error}); use the serial "
-                "executor"
-            ) from error
+        self._payload = pack(environment)
         self._start()
 
     def submit(self, block: Block) -> tuple[list[Future[Any]], Block]:
@@ -145,17 +170,14 @@ class Processes:
     def result(self, handle: tuple[list[Future[Any]], Block]) -> tuple[Measurements, float]:
         """Wait for a block; run it again where its worker died."""
         futures, block = handle
-        for _ in range(_RETRIES):
+        for _ in range(ATTEMPTS):
             try:
                 measured: tuple[Measurements, float] = futures[0].result()
                 return measured
             except BrokenProcessPool:
                 self._restart()
                 futures[0] = self._pool.submit(_measure_in_worker, block)
-        raise EnvironmentFault(
-            f"trial {block.first}: the worker process died {_RETRIES} times while it evaluated "
-            "this block (out of memory, or a crash in native code?)"
-        )
+        raise lost(block)
 
     def close(self) -> None:
         """End the workers without waiting for blocks in flight."""
@@ -203,12 +225,20 @@ def _measure_in_worker(block: Block) -> tuple[Measurements, float]:
     return measure(_worker_environment, block)
 
 
-def make_executor(name: str, workers: int | None = None) -> Executor:
-    """Return the executor of a study file's ``[run]`` table."""
-    if name == "serial":
-        return Serial()
-    if name == "processes":
-        return Processes(workers)
-    raise SpecificationError(
-        f"[run].executor: {unknown('executor', name, ['serial', 'processes'])}"
-    )
+def make_executor(name: str, workers: int | None = None, address: str | None = None) -> Executor:
+    """Return the executor of a study file's ``[run]`` table.
+
+    Raises:
+        SpecificationError: an unknown name, or an option that the executor does not take.
+    """
+    if name == "ray":
+        from archwright.search.ray import Ray
+
+        return Ray(workers, address=address)
+    if name not in EXECUTORS:
+        raise SpecificationError(f"[run].executor: {unknown('executor', name, EXECUTORS)}")
+    if address is not None:
+        raise SpecificationError(
+            f"[run].address: only the executor 'ray' has one, found {address!r} with {name!r}"
+        )
+    return Serial() if name == "serial" else Processes(workers)

@@ -25,7 +25,8 @@ __all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_stored_study", "load_
 FORMAT = 1
 
 _TABLES = ("environment", "goal", "searcher", "budget", "run", "start", "sweep")
-_RUN = ("executor", "workers", "window", "chunk", "replicates")
+_RUN = ("executor", "workers", "address", "window", "chunk", "replicates")
+_WHERE = ("executor", "workers", "address")  # where it runs is no part of a study
 _START = ("from", "designs", "limit")
 _BUDGET = ("evaluations", "cost", "seconds")
 _GOAL = tuple(field.name for field in dataclasses.fields(Goal))
@@ -39,8 +40,9 @@ class StudyFile:
         path: the file.
         document: the content with overrides applied.
         study: the study; its folder is not set before :meth:`study_in`.
-        executor_name: ``serial`` or ``processes``.
+        executor_name: ``serial``, ``processes`` or ``ray``.
         workers: number of workers, or None.
+        address: the Ray cluster, or None.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class StudyFile:
     study: Study
     executor_name: str
     workers: int | None
+    address: str | None = None
 
     def study_in(self, folder: Path) -> Study:
         """Return the study, kept in a folder."""
@@ -63,7 +66,7 @@ class StudyFile:
 
     def executor(self) -> Executor:
         """Return the executor of the ``[run]`` table."""
-        return make_executor(self.executor_name, self.workers)
+        return make_executor(self.executor_name, self.workers, self.address)
 
 
 def load_study_file(
@@ -171,9 +174,9 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
     run = tables["run"]
     _check_keys(run, _RUN, "run")
     executor = run.get("executor", "serial")
-    make_executor(executor, run.get("workers"))
+    make_executor(executor, run.get("workers"), run.get("address"))
     identity = {k: v for k, v in document.items() if k not in ("run", "start", "sweep")}
-    layout = {k: v for k, v in run.items() if k not in ("executor", "workers")}
+    layout = {k: v for k, v in run.items() if k not in _WHERE}
     study = Study(
         environment,
         goal,
@@ -186,7 +189,7 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
         start=_start(tables["start"], environment.space, folder),
         identity={**identity, "run": layout},
     )
-    return StudyFile(path, document, study, executor, run.get("workers"))
+    return StudyFile(path, document, study, executor, run.get("workers"), run.get("address"))
 
 
 def _start(table: Mapping[str, Any], space: Any, folder: Path) -> Any:
