@@ -43,7 +43,7 @@ Floats = npt.NDArray[np.float32]
 _MOST_VALUES = 1024  # of a parameter that is an action of its own
 
 
-class DesignEnv(gymnasium.Env[Floats, Any]):
+class DesignEnv(gymnasium.Env[Floats, Any]):  # type: ignore[misc]
     """A Gymnasium environment: an action is a design, the reward the negative of its loss.
 
     *Action.* Where every parameter has at most 1,024 values, one index a parameter

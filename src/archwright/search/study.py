@@ -699,9 +699,16 @@ def _name(part: object) -> str:
 
 
 def _options(searcher: object) -> dict[str, Any]:
-    plain = (int, float, str, bool, type(None), list, tuple, dict)
     return {
         key: value
         for key, value in sorted(vars(searcher).items())
-        if not key.startswith("_") and isinstance(value, plain) and key != "library_seconds"
+        if not key.startswith("_") and key != "library_seconds" and _is_plain(value)
     }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    return isinstance(value, (int, float, str, bool, type(None)))
