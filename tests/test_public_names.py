@@ -26,7 +26,8 @@ NAMES = {
         "isolated_rng", "order",
     ],
     "archwright.specification": [
-        "describe", "from_mapping", "option", "paths", "read_path", "replace_path", "to_mapping",
+        "describe", "from_mapping", "option", "paths", "read_path", "replace_path",
+        "replace_paths", "to_mapping",
     ],
     "archwright.testing": [
         "ConformanceError", "ToyEnvironment", "check_environment", "check_searcher",

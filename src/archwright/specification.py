@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from archwright.errors import SpecificationError, unknown
@@ -23,6 +24,7 @@ __all__ = [
     "paths",
     "read_path",
     "replace_path",
+    "replace_paths",
     "to_mapping",
 ]
 
@@ -222,16 +224,42 @@ def replace_path(specification: T, path: str, value: Any) -> T:
     >>> replace_path(Cache(), "ways", 8)
     Cache(ways=8)
     """
-    read_path(specification, path)
-    head, _, rest = path.partition(".")
-    if rest:
-        new = replace_path(getattr(specification, head), rest, value)
-    else:
-        kind = type(specification)
-        new = _read(value, typing.get_type_hints(kind)[head], path)
-        field = {f.name: f for f in dataclasses.fields(cast(Any, kind))}[head]
-        _check_legal(new, field.metadata, path)
-    return cast(T, dataclasses.replace(cast(Any, specification), **{head: new}))
+    return replace_paths(specification, {path: value})
+
+
+def replace_paths(specification: T, values: Mapping[str, Any]) -> T:
+    """Return a copy with the values at dotted paths replaced together and checked.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Cache:
+    ...     ways: int = 4
+    ...     sets: int = 64
+    >>> replace_paths(Cache(), {"ways": 8, "sets": 32})
+    Cache(ways=8, sets=32)
+    """
+    kind = type(specification)
+    hints, fields = _types(cast(Any, kind))
+    changed: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        head, _, rest = path.partition(".")
+        if head not in fields or rest:
+            read_path(specification, path)  # says what is wrong with a path
+        if rest:
+            inner.setdefault(head, {})[rest] = value
+        else:
+            changed[head] = _read(value, hints[head], path)
+            _check_legal(changed[head], fields[head].metadata, path)
+    for head, table in inner.items():
+        changed[head] = replace_paths(getattr(specification, head), table)
+    return cast(T, dataclasses.replace(cast(Any, specification), **changed))
+
+
+@cache
+def _types(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """Return the types and the fields of a dataclass by name."""
+    return typing.get_type_hints(kind), {f.name: f for f in dataclasses.fields(cast(Any, kind))}
 
 
 def describe(kind: type) -> list[tuple[str, str, str, str]]:

@@ -38,7 +38,7 @@ from archwright.search import (
     Roofline,
     SimulatorEnvironment,
 )
-from archwright.specification import option, replace_path
+from archwright.specification import option, replace_paths
 
 __all__ = [
     "Inference",
@@ -384,10 +384,8 @@ class InferenceEnvironment(SimulatorEnvironment):
 
     def panels(self, design: Design) -> list[Panel]:
         """Return the panels of a design."""
-        specification = self.base
-        for path, value in design.items():
-            if value is not None:
-                specification = replace_path(specification, path, value)
+        active = {path: value for path, value in design.items() if value is not None}
+        specification = replace_paths(self.base, active)
         return inference_panels(specification)
 
 

@@ -47,16 +47,19 @@ _CASES = (("random", "total_time_ns"), ("cloud-1", "average_power_mw"))
 
 @dataclass(frozen=True)
 class _Size:
+    """Requests of a trace in the sweeps and for the proxies; seeds, budget, rows."""
+
     requests: int
+    proxy_requests: int
     seeds: int
     evaluations: int
-    pooled: int
 
 
 _SIZES = {
-    "quick": _Size(requests=1000, seeds=5, evaluations=300, pooled=800),
-    "full": _Size(requests=10_000, seeds=5, evaluations=300, pooled=800),
+    "quick": _Size(requests=1000, proxy_requests=4000, seeds=5, evaluations=100),
+    "full": _Size(requests=10_000, proxy_requests=10_000, seeds=10, evaluations=300),
 }
+_ROWS = 800
 
 
 class _Simulate:
@@ -188,7 +191,7 @@ def proxy_rmse(scale: _Size, seed: int) -> Finding:
     for trace in ("random", "cloud-1"):
         proxy = fit(
             _trials(trace, RandomSearch(), 1200, scale, seed),
-            controller_environment(trace, scale.requests).space,
+            controller_environment(trace, scale.proxy_requests).space,
             seed=seed,
         )
         for row in proxy.fits:
@@ -220,16 +223,16 @@ def proxy_diversity(scale: _Size, seed: int) -> Finding:
     }
     parts, good = [], True
     for trace in ("random", "cloud-1"):
-        space = controller_environment(trace, scale.requests).space
+        space = controller_environment(trace, scale.proxy_requests).space
         truth = _trials(trace, RandomSearch(), 400, scale, seed + 1)
-        quarter = scale.pooled // len(agents)
+        quarter = _ROWS // len(agents)
         pooled = _error(
             [_trials(trace, make(), quarter, scale, seed + 2) for make in agents.values()],
             truth,
             space,
         )
         alone = {
-            name: _error([_trials(trace, make(), scale.pooled, scale, seed + 2)], truth, space)
+            name: _error([_trials(trace, make(), _ROWS, scale, seed + 2)], truth, space)
             for name, make in agents.items()
         }
         good &= pooled < float(np.mean(list(alone.values())))
@@ -241,7 +244,7 @@ def proxy_diversity(scale: _Size, seed: int) -> Finding:
         id="proxy-diversity",
         claim="rows pooled over agents make a better proxy than as many rows of one agent",
         source="data of several agents lowers the test error more than more data of one",
-        ours=f"RMSE of time on uniform designs, {scale.pooled} rows each. " + "; ".join(parts),
+        ours=f"RMSE of time on uniform designs, {_ROWS} rows each. " + "; ".join(parts),
         rule="on both traces the pooled error is below the mean error of the four agents alone",
         verdict=judge(good),
     )
@@ -249,7 +252,7 @@ def proxy_diversity(scale: _Size, seed: int) -> Finding:
 
 def _trials(trace: str, searcher: Any, evaluations: int, scale: _Size, seed: int) -> Result:
     return Study(
-        controller_environment(trace, scale.requests),
+        controller_environment(trace, scale.proxy_requests),
         Goal(minimize=["total_time_ns"]),
         searcher,
         budget=Budget(evaluations=evaluations),

@@ -21,7 +21,7 @@ from archwright.errors import EnvironmentFault, InfeasibleError, SpecificationEr
 from archwright.search.parameters import parameter
 from archwright.search.space import ParameterSpace, Space
 from archwright.search.store.artifacts import Artifacts
-from archwright.specification import from_mapping, read_path, replace_path, to_mapping
+from archwright.specification import from_mapping, read_path, replace_paths, to_mapping
 
 __all__ = [
     "Environment",
@@ -237,10 +237,8 @@ class SimulatorEnvironment:
         for i, design in enumerate(designs):
             started = time.perf_counter()
             try:
-                specification = self.base
-                for path, value in design.items():
-                    if value is not None:
-                        specification = replace_path(specification, path, value)
+                active = {path: value for path, value in design.items() if value is not None}
+                specification = replace_paths(self.base, active)
                 extra = {"seed": int(seeds[i])} if self._seeded else {}
                 result = self._simulate(specification, **extra)
             except InfeasibleError as error:

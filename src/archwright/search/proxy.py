@@ -42,7 +42,6 @@ class Fit:
         mean_rmse: the same of a predictor that says the mean of the training designs.
         coverage: share of designs left out within the 90 % interval.
         width: mean width of the interval over the mean of the metric.
-        log: learned as a logarithm.
     """
 
     metric: str
@@ -52,7 +51,6 @@ class Fit:
     mean_rmse: float
     coverage: float
     width: float
-    log: bool
 
 
 def features(space: Any, designs: Any) -> Floats:
@@ -95,14 +93,10 @@ class _Model:
     forest: Any
     low: float
     high: float
-    log: bool
 
     def predict(self, x: Floats) -> tuple[Floats, Floats, Floats]:
         found = np.asarray(self.forest.predict(x))
-        low, high = found + self.low, found + self.high
-        if self.log:
-            return np.exp(found), np.exp(low), np.exp(high)
-        return found, low, high
+        return found, found + self.low, found + self.high
 
 
 class ProxyEnvironment:
@@ -240,16 +234,14 @@ def _learn(
     models, fits = {}, []
     for i, metric in enumerate(metrics):
         values = y[:, i]
-        log = bool((values > 0).all())
-        target = np.log(values) if log else values
-        learned = _forest(x[inside], target[inside], seed)
-        residual = target[calibrate] - learned.predict(x[calibrate])
-        model = _Model(learned, *_ends(residual), log)
+        learned = _forest(x[inside], values[inside], seed)
+        residual = values[calibrate] - learned.predict(x[calibrate])
+        model = _Model(learned, *_ends(residual))
         found, low, high = model.predict(x[score])
-        fits.append(_scored(metric.name, values, inside, score, found, low, high, log))
-        whole = _forest(x, target, seed)
-        every = target[out] - learned.predict(x[out])
-        models[metric.name] = _Model(whole, *_ends(every), log)
+        fits.append(_scored(metric.name, values, inside, score, found, low, high))
+        whole = _forest(x, values, seed)
+        every = values[out] - learned.predict(x[out])
+        models[metric.name] = _Model(whole, *_ends(every))
     return ProxyEnvironment(space, metrics, models, fits, digest)
 
 
@@ -263,9 +255,8 @@ def _ends(residual: Floats) -> tuple[float, float]:
 
 
 def _scored(
-    name: str, values: Floats, inside: Any, score: Any, found: Floats, low: Floats, high: Floats,
-    log: bool,
-) -> Fit:  # fmt: skip
+    name: str, values: Floats, inside: Any, score: Any, found: Floats, low: Floats, high: Floats
+) -> Fit:
     truth = values[score]
     scale = float(np.abs(truth).mean()) or 1.0
     mean = values[inside].mean()
@@ -277,7 +268,6 @@ def _scored(
         mean_rmse=float(np.sqrt(((mean - truth) ** 2).mean())) / scale,
         coverage=float(((low <= truth) & (truth <= high)).mean()),
         width=float((high - low).mean()) / scale,
-        log=log,
     )
 
 
