@@ -23,6 +23,7 @@ from archwright.search import (
     Study,
 )
 from archwright.search.proxy import features, fit
+from archwright.search.record import load_result
 from archwright.search.searchers import Annealing, AntColony, GeneticGray, LocalSearch
 from archwright.search.start import start_designs
 from archwright.search.study_file import load_study_file
@@ -106,6 +107,30 @@ def test_features_of_every_kind_of_parameter() -> None:
     assert found[:, 2] == pytest.approx([np.log(8), 0.0])
     assert found[:, 3].tolist() == [4, -1]
     assert found.shape == (2, 7) and np.isfinite(found).all()
+
+
+def test_a_stored_study_says_what_space_it_searched(tmp_path: Path) -> None:
+    """Every kind of parameter comes back, limits and conditions too, from memory and from disk."""
+    space = ParameterSpace(
+        {
+            "kind": Choice(["x", "q\"uo'te", True]),
+            "size": Integer(1, 64, log=True),
+            "step": Ordinal([1, 2, 4], when="kind == 'x'"),
+            "order": Permutation(3),
+            "share": Real(0.0, 1.0),
+            "most": Integer(1, 64),
+        },
+        require=["size <= most"],
+    )
+    study = Study(
+        toy_environment(space=space), Goal(minimize=["cost"]), RandomSearch(),
+        budget=Budget(evaluations=60), folder=tmp_path / "run",
+    )  # fmt: skip
+    for result in (study.run(), load_result(tmp_path / "run")):
+        assert result.space.describe() == space.describe()
+        drawn = result.space.sample(np.random.default_rng(0), 20)
+        assert result.space.keys(drawn) == space.keys(space.sample(np.random.default_rng(0), 20))
+    assert fit(load_result(tmp_path / "run")).space.describe() == space.describe()
 
 
 def test_too_little_is_refused() -> None:

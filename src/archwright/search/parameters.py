@@ -8,6 +8,7 @@ matrix, so everything works on whole batches. NaN marks an inactive parameter.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -389,6 +390,28 @@ class Permutation(Parameter):
         from itertools import permutations
 
         return np.array(list(permutations(range(self.length))), dtype=np.float64)
+
+
+def described(text: str, *, where: str) -> Parameter:
+    """Return the parameter that a text of its ``repr`` describes; nothing is executed.
+
+    >>> described(repr(Integer(1, 9)), where="a") == Integer(1, 9)
+    True
+
+    Raises:
+        SpecificationError: the text describes no parameter.
+    """
+    kinds = {kind.__name__: kind for kind in (Choice, Ordinal, Integer, Real, Permutation)}
+    try:
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+        kind = kinds[call.func.id]
+        options = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
+    except (SyntaxError, ValueError, KeyError, AssertionError) as error:
+        raise SpecificationError(f"{where}: {text!r} describes no parameter") from error
+    first = {Choice: "options", Ordinal: "options", Permutation: "length"}.get(kind)
+    leading = [options.pop(first)] if first else [options.pop("low"), options.pop("high")]
+    return _build(kind, where, *leading, **options)
 
 
 def parameter(value: Any, *, where: str) -> Parameter:

@@ -151,7 +151,7 @@ class ProxyEnvironment:
 
 def fit(
     trials: Result | Sequence[Result],
-    space: Any,
+    space: Any = None,
     *,
     metrics: Sequence[Metric | str] | None = None,
     test: float = 0.2,
@@ -163,13 +163,13 @@ def fit(
     >>> from archwright.testing import toy_environment
     >>> toy = toy_environment()
     >>> study = Study(toy, Goal(minimize=["cost"]), RandomSearch(), budget=Budget(evaluations=400))
-    >>> proxy = fit(study.run(), toy.space, metrics=["cost"])
+    >>> proxy = fit(study.run(), metrics=["cost"])
     >>> proxy.fits[0].rmse < 0.5 * proxy.fits[0].mean_rmse
     True
 
     Args:
         trials: results; feasible designs only are learned.
-        space: the space of the designs.
+        space: the space of the designs; by default the one that the first study searched.
         metrics: what to learn; by default every metric of the first result.
         test: share of the designs left out, for errors and intervals; the forest that measures
             is then learned from all of them.
@@ -181,6 +181,8 @@ def fit(
     results = [trials] if isinstance(trials, Result) else list(trials)
     if not results:
         raise SpecificationError("a proxy needs the trials of a study at least")
+    if space is None:
+        space = results[0].space
     known = list(results[0].schema.metrics)
     described = [
         m if isinstance(m, Metric) else Metric(m) for m in (known if metrics is None else metrics)

@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +22,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.search.environment import Environment, Measurements
 from archwright.search.goal import Goal, Scores, order
 from archwright.search.seeds import trial_seeds
-from archwright.search.space import Design
+from archwright.search.space import Design, ParameterSpace
 from archwright.search.store import (
     Disk,
     Store,
@@ -107,8 +107,14 @@ class Recorder:
     """Writes what a loop tells, to a folder or to memory. Open it with :meth:`open`."""
 
     def __init__(
-        self, environment: Environment, goal: Goal, schema: TableSchema, store: Store | None
+        self,
+        environment: Environment,
+        goal: Goal,
+        schema: TableSchema,
+        store: Store | None,
+        identity: Mapping[str, Any],
     ) -> None:
+        self._identity = identity
         self.artifacts = schema.artifacts
         self.disk = Disk() if store is None else store.disk
         self._memory: tempfile.TemporaryDirectory[str] | None = None
@@ -152,7 +158,7 @@ class Recorder:
             else Store.open(folder, identity, schema, files=files, disk=disk)
         )
         try:
-            return cls(environment, goal, schema, store)
+            return cls(environment, goal, schema, store, identity)
         except BaseException:
             if store is not None:
                 store.abandon()
@@ -255,12 +261,13 @@ class Recorder:
         """Seal, write the summary and the front, and return the result."""
         if self._store is None:
             table = pa.Table.from_batches(self._batches, schema=self._schema.arrow)
-            return Result(table, self._schema, stopped, None, ())
+            return Result(table, self._schema, stopped, None, (), self._identity)
         self._store.seal()
         self.note_elapsed(seconds)
         table = read_trials(self._store.folder)
         self._store.collect(table)
-        result = Result(table, self._schema, stopped, self._store.folder, tuple(self._store.notes))
+        notes = tuple(self._store.notes)
+        result = Result(table, self._schema, stopped, self._store.folder, notes, self._identity)
         self._store.write("front.csv", result.front_csv())
         summary = _summary(result, self._provenance, stopped, evaluations, seconds, seed)
         self._store.write("summary.json", json.dumps(summary, indent=1) + "\n")
@@ -294,6 +301,7 @@ class Result:
         stopped: why the study ended.
         folder: where it is kept; None in memory.
         notes: what was healed on opening.
+        study: what the study is, as its folder states it.
     """
 
     table: pa.Table
@@ -301,6 +309,19 @@ class Result:
     stopped: str
     folder: Path | None
     notes: tuple[str, ...]
+    study: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def space(self) -> ParameterSpace:
+        """The space of the designs.
+
+        Raises:
+            SpecificationError: the study's space was no space of parameters.
+        """
+        description = self.study.get("environment is", {}).get("space")
+        if not isinstance(description, Mapping):
+            raise SpecificationError("the study does not say what space it searched; name it")
+        return ParameterSpace.from_description(description)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the table as a pandas data frame."""
@@ -423,7 +444,8 @@ def load_result(folder: Path | str) -> Result:
     summary = folder / "summary.json"
     if summary.exists():
         stopped = json.loads(summary.read_text())["stopped"]
-    return Result(read_trials(folder), stored_schema(record), stopped, folder, ())
+    table, schema = read_trials(folder), stored_schema(record)
+    return Result(table, schema, stopped, folder, (), record["study"])
 
 
 def _measurements(table: pa.Table, schema: TableSchema) -> Measurements:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.expression import Expression
-from archwright.search.parameters import Codes, Parameter
+from archwright.search.parameters import Codes, Parameter, described
 
 __all__ = ["Design", "Designs", "ParameterSpace", "Space"]
 
@@ -194,6 +194,23 @@ class ParameterSpace:
             "parameters": {n: repr(p) for n, p in self.parameters.items()},
             "require": [rule.text for rule in self.require],
         }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> ParameterSpace:
+        """Return the space that :meth:`describe` described.
+
+        >>> from archwright.search import Integer
+        >>> space = ParameterSpace({"a": Integer(1, 9), "b": Integer(1, 9)}, require=["a < b"])
+        >>> ParameterSpace.from_description(space.describe()).size == space.size
+        True
+
+        Raises:
+            SpecificationError: it is no description of a space.
+        """
+        parameters = {
+            name: described(text, where=name) for name, text in description["parameters"].items()
+        }
+        return cls(parameters, require=description["require"])
 
     @property
     def size(self) -> int | None:
