@@ -181,12 +181,19 @@ def infer(
             f"input and output: {longest} tokens, expected at most the "
             f"{cost.model.max_position} positions of {cost.model.name}"
         )
-    prefill = cost(
+    # both steps at once: the laws cost as much for two points as for one
+    both = np.broadcast_arrays(batch, inputs, outputs)
+    none, one = np.zeros_like(both[0]), np.ones_like(both[0])
+    steps = cost(
         StepBatch(
-            prefill_requests=batch, prefill_query_tokens=inputs, prefill_context_tokens=inputs
+            decode_batch=np.stack([none, both[0]]),
+            decode_context=np.stack([one, both[1] + both[2] / 2]),
+            prefill_requests=np.stack([both[0], none]),
+            prefill_query_tokens=np.stack([both[1], one]),
+            prefill_context_tokens=np.stack([both[1], one]),
         )
     )
-    decode = cost(StepBatch(decode_batch=batch, decode_context=inputs + outputs / 2))
+    prefill, decode = steps.at(0), steps.at(1)
     footprint = memory(
         cost.model,
         parallel=cost.parallel,

@@ -142,6 +142,21 @@ class StepEstimate:
     kinds: Mapping[str, str]
     label: Label
 
+    def at(self, index: int) -> StepEstimate:
+        """Return the estimate at a place of the first axis, without what takes no time there."""
+
+        def pick(value: Any) -> Any:
+            return value[index] if isinstance(value, np.ndarray) and value.ndim else value
+
+        parts = {name: pick(value) for name, value in self.parts.items()}
+        parts = {name: value for name, value in parts.items() if np.any(value)}
+        return StepEstimate(
+            **{name: pick(getattr(self, name)) for name in _PER_STEP},
+            parts=parts,
+            kinds={name: self.kinds[name] for name in parts},
+            label=self.label,
+        )
+
     @property
     def binding(self) -> str:
         """What takes the most time of the (first) step: memory, compute, communication, start
@@ -397,6 +412,10 @@ class StepCost:
         return unmeasured(self.device)
 
 
+_PER_STEP = (
+    "seconds", "low", "high", "power_w", "joules", "flops", "weight_bytes", "kv_bytes",
+    "activation_bytes", "communication_bytes", "memory_s", "compute_s",
+)  # fmt: skip
 _SUMS = ("flops", "weight_bytes", "kv_bytes", "activation_bytes", "communication_bytes")
 
 
