@@ -68,7 +68,12 @@ class _Size:
 
 _SIZES = {
     "quick": _Size(
-        requests=1000, proxy_requests=4000, seeds=5, evaluations=100, agents=_AGENTS, cases=_CASES
+        requests=1000,
+        proxy_requests=4000,
+        seeds=5,
+        evaluations=100,
+        agents=_AGENTS,
+        cases=_CASES,
     ),
     "full": _Size(
         requests=10_000,
