@@ -10,6 +10,7 @@ from archwright.explain.front import (
     hypervolume_history,
     knee,
 )
+from archwright.explain.independence import Independence, PairGain, independence
 from archwright.explain.report import (
     Assumption,
     Front,
@@ -24,12 +25,15 @@ __all__ = [
     "Assumption",
     "Direction",
     "Front",
+    "Independence",
+    "PairGain",
     "Quantity",
     "ReportContent",
     "TradeOff",
     "Unranked",
     "best_per_metric",
     "hypervolume_history",
+    "independence",
     "knee",
     "next_steps",
     "render",

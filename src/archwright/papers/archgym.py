@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from archwright.memory import dram
+from archwright.memory.dram import dram_controller
 from archwright.papers.contract import Finding, Size, judge
-from archwright.search import (
-    Budget,
-    Choice,
-    Environment,
-    Goal,
-    Metric,
-    Ordinal,
-    RandomSearch,
-    Result,
-    Study,
-    environment,
-)
+from archwright.search import Budget, Environment, Goal, RandomSearch, Result, Study
 from archwright.search.proxy import fit
 from archwright.search.searchers import (
     AntColony,
@@ -34,19 +22,17 @@ from archwright.search.sweep import Sweep, SweepResult
 
 __all__ = ["controller_environment", "reproduce"]
 
-_MEMORY = "MICRON_1Gb_DDR3-1600_8bit_G"
 _AGENTS: dict[str, dict[str, list[Any]]] = {
     "genetic_gray": {"population": [8, 16, 32], "mutation": [0.001, 0.05]},
     "ant_colony": {"ants": [4, 16], "evaporation": [0.1, 0.5, 1.0]},
     "regularized_evolution": {"population": [8, 16, 64], "sample": [2, 8]},
     "annealing": {"chains": [1, 4, 16], "initial_temperature": [0.05, 1.0]},
 }
-_POWERS = [1, 2, 4, 8, 16, 32, 64, 128]
 _MORE_AGENTS: dict[str, dict[str, list[Any]]] = {
     "local": {"climbs": [1, 4, 16]},
     "genetic": {"population": [8, 16, 32], "mutation_eta": [3.0, 20.0]},
 }
-_TIME, _POWER = "total_time_ns", "average_power_mw"
+_TIME, _POWER = "latency_s", "power_w"
 _CASES = (("random", _TIME), ("cloud-1", _POWER))
 _MORE_CASES = (
     ("stream", _TIME), ("cloud-1", _TIME), ("cloud-2", _TIME),
@@ -85,56 +71,16 @@ _SIZES = {
     ),
 }
 _ROWS = 800
-
-
-class _Simulate:
-    """One controller through the simulator; a class, so that workers can be sent it."""
-
-    def __init__(self, trace: str, requests: int) -> None:
-        self.trace, self.requests = trace, requests
-
-    def __call__(self, controller: dram.DramController) -> Any:
-        memory, mapping, requests = _prepared(self.trace, self.requests)
-        return dram.simulate(requests, memory, mapping, controller, 800.0)
-
-
-@cache
-def _prepared(trace: str, requests: int) -> tuple[Any, Any, Any]:
-    memory = dram.memory(_MEMORY)
-    mapping = dram.AddressMapping.ordered(memory, "row-bank-column")
-    rng = np.random.default_rng(1)
-    made = {
-        "stream": lambda: dram.stream(requests=requests),
-        "random": lambda: dram.random(rng, requests=requests),
-        "cloud-1": lambda: dram.cloud_1(rng, requests=requests),
-        "cloud-2": lambda: dram.cloud_2(rng, requests=requests),
-    }[trace]()
-    return memory, mapping, made
+_SPLITS = 5
 
 
 def controller_environment(trace: str, requests: int) -> Environment:
-    """Return a space of controllers on one of the paper's traces, 442,368 designs.
+    """Return the controllers on one of the paper's traces, 442,368 designs.
 
     The paper gives its agents different spaces, which cannot be compared; this is the grid that it
     gives to reinforcement learning.
     """
-    return environment(
-        _Simulate(trace, requests),
-        base=dram.DramController(),
-        vary={
-            "page_policy": Choice(["Open", "OpenAdaptive", "Closed", "ClosedAdaptive"]),
-            "scheduler": Choice(["Fifo", "FrFcfsGrp", "FrFcfs"]),
-            "scheduler_buffer": Choice(["Bankwise", "ReadWrite", "Shared"]),
-            "request_buffer_size": Ordinal(_POWERS),
-            "resp_queue": Choice(["Fifo", "Reorder"]),
-            "refresh_policy": Choice(["NoRefresh", "AllBank"]),
-            "refresh_max_postponed": Ordinal([1, 2, 4, 8]),
-            "refresh_max_pulledin": Ordinal([1, 2, 4, 8]),
-            "arbiter": Choice(["Simple", "Fifo", "Reorder"]),
-            "max_active_transactions": Ordinal(_POWERS),
-        },
-        metrics=[Metric("total_time_ns", "ns"), Metric("average_power_mw", "mW")],
-    )
+    return dram_controller(workload=trace, requests=requests, trace_seed=1, grid="rl")
 
 
 def reproduce(size: Size, seed: int) -> list[Finding]:
@@ -217,29 +163,34 @@ def tuned_agents(sweeps: dict[tuple[str, str], SweepResult]) -> Finding:
 
 def proxy_rmse(scale: _Size, seed: int) -> Finding:
     """A forest of 1,200 random designs."""
-    errors = {}
+    parts, good = [], True
     for trace in ("random", "cloud-1"):
-        proxy = fit(
-            _trials(trace, RandomSearch(), 1200, scale, seed),
-            controller_environment(trace, scale.proxy_requests).space,
-            seed=seed,
-        )
-        for row in proxy.fits:
-            errors[f"{row.metric} on {trace}"] = row
-    good = all(
-        row.rmse < (0.05 if row.metric == "total_time_ns" else 0.03) for row in errors.values()
-    )
+        trials = _trials(trace, RandomSearch(), 1200, scale, seed)
+        splits = [
+            fit(trials, metrics=[_TIME, _POWER], seed=seed + split).fits
+            for split in range(_SPLITS)
+        ]
+        for rows, limit in zip(zip(*splits, strict=True), (0.05, 0.03), strict=True):
+            rmse = float(np.mean([row.rmse for row in rows]))
+            good &= rmse < limit
+            parts.append(
+                f"{rows[0].metric} on {trace} {rmse:.1%} ({min(r.rmse for r in rows):.1%} to "
+                f"{max(r.rmse for r in rows):.1%}; mean predictor "
+                f"{np.mean([r.mean_rmse for r in rows]):.0%}; 90 % interval covers "
+                f"{np.mean([r.coverage for r in rows]):.0%})"
+            )
     return Finding(
         id="proxy-rmse",
         claim="a random forest of logged trials predicts the simulator",
         source="RMSE 0.61 % (DRAM proxy, 250,000 of 401,125 pooled samples)",
-        ours="; ".join(
-            f"{name} {row.rmse:.2%} (mean predictor {row.mean_rmse:.0%}, 90 % interval covers "
-            f"{row.coverage:.0%})"
-            for name, row in errors.items()
-        ),
-        rule="960 training designs: relative RMSE of power below 3 %, of time below 5 %",
+        ours="; ".join(parts),
+        rule=f"960 training designs, mean over {_SPLITS} splits: relative RMSE of power below 3 %, "
+        "of time below 5 %, on both traces",
         verdict=judge(good),
+        expected="does not hold",
+        note="power, and time on the random trace, hold. On cloud-1 a few controllers are three "
+        "times slower than the mean, and whether their like stands in the training rows decides "
+        "the squared error; the source has 260 times as many rows",
     )
 
 
@@ -283,7 +234,7 @@ def proxy_diversity(scale: _Size, seed: int) -> Finding:
 def _trials(trace: str, searcher: Any, evaluations: int, scale: _Size, seed: int) -> Result:
     return Study(
         controller_environment(trace, scale.proxy_requests),
-        Goal(minimize=["total_time_ns"]),
+        Goal(minimize=[_TIME]),
         searcher,
         budget=Budget(evaluations=evaluations),
         seed=seed,
@@ -292,9 +243,9 @@ def _trials(trace: str, searcher: Any, evaluations: int, scale: _Size, seed: int
 
 def _error(results: list[Result], truth: Result, space: Any) -> float:
     """Return the relative RMSE of the time on the designs of another result."""
-    proxy = fit(results, space, metrics=["total_time_ns"])
+    proxy = fit(results, space, metrics=[_TIME])
     designs = space.from_columns(truth.schema.parameter_columns(truth.trials))
     seeds = np.zeros(len(designs), dtype=np.uint64)
-    found = proxy.evaluate(designs, seeds=seeds).metrics["total_time_ns"]
-    real = truth.metric("total_time_ns")
+    found = proxy.evaluate(designs, seeds=seeds).metrics[_TIME]
+    real = truth.metric(_TIME)
     return float(np.sqrt(((found - real) ** 2).mean()) / real.mean())

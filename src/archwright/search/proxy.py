@@ -231,7 +231,8 @@ def _learn(
     order = rng.permutation(len(x))
     left = max(2, round(test * len(x)))
     out, inside = order[:left], order[left:]
-    # errors are scored on one half of the designs left out, intervals set on the other
+    # errors are scored on all designs left out; the interval is set on one half of them, and its
+    # coverage scored on the other
     score, calibrate = out[: left // 2], out[left // 2 :]
     models, fits = {}, []
     for i, metric in enumerate(metrics):
@@ -239,8 +240,7 @@ def _learn(
         learned = _forest(x[inside], values[inside], seed)
         residual = values[calibrate] - learned.predict(x[calibrate])
         model = _Model(learned, *_ends(residual))
-        found, low, high = model.predict(x[score])
-        fits.append(_scored(metric.name, values, inside, score, found, low, high))
+        fits.append(_scored(metric.name, values, x, inside, out, score, model))
         whole = _forest(x, values, seed)
         every = values[out] - learned.predict(x[out])
         models[metric.name] = _Model(whole, *_ends(every))
@@ -257,18 +257,20 @@ def _ends(residual: Floats) -> tuple[float, float]:
 
 
 def _scored(
-    name: str, values: Floats, inside: Any, score: Any, found: Floats, low: Floats, high: Floats
+    name: str, values: Floats, x: Floats, inside: Any, out: Any, score: Any, model: _Model
 ) -> Fit:
-    truth = values[score]
+    truth = values[out]
     scale = float(np.abs(truth).mean()) or 1.0
-    mean = values[inside].mean()
+    found, low, high = model.predict(x[out])
+    halves = np.isin(out, score)
+    covered = (low <= truth) & (truth <= high)
     return Fit(
         metric=name,
         train=len(inside),
-        test=len(score),
+        test=len(out),
         rmse=float(np.sqrt(((found - truth) ** 2).mean())) / scale,
-        mean_rmse=float(np.sqrt(((mean - truth) ** 2).mean())) / scale,
-        coverage=float(((low <= truth) & (truth <= high)).mean()),
+        mean_rmse=float(np.sqrt(((values[inside].mean() - truth) ** 2).mean())) / scale,
+        coverage=float(covered[halves].mean()),
         width=float((high - low).mean()) / scale,
     )
 

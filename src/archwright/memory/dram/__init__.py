@@ -4,6 +4,12 @@ from archwright.memory.dram.checker import Violation, check_commands, recount_en
 from archwright.memory.dram.chrome import chrome_trace
 from archwright.memory.dram.controller import DramController
 from archwright.memory.dram.energy import DramEnergy
+from archwright.memory.dram.environment import (
+    DramControllerEnvironment,
+    DramControllerSpecification,
+    dram_controller,
+    target_reward,
+)
 from archwright.memory.dram.mapping import AddressMapping, load_mapping
 from archwright.memory.dram.memory import (
     DramMemory,
@@ -20,6 +26,8 @@ __all__ = [
     "AddressMapping",
     "DramCommand",
     "DramController",
+    "DramControllerEnvironment",
+    "DramControllerSpecification",
     "DramEnergy",
     "DramMemory",
     "DramPower",
@@ -31,6 +39,7 @@ __all__ = [
     "chrome_trace",
     "cloud_1",
     "cloud_2",
+    "dram_controller",
     "load_mapping",
     "load_memory",
     "load_trace",
@@ -40,4 +49,5 @@ __all__ = [
     "recount_energy",
     "simulate",
     "stream",
+    "target_reward",
 ]

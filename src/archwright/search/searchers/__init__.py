@@ -9,6 +9,7 @@ from archwright.search.searchers.genetic_gray import GeneticGray
 from archwright.search.searchers.gp import GaussianProcess
 from archwright.search.searchers.hyperband import Hyperband
 from archwright.search.searchers.local import LocalSearch
+from archwright.search.searchers.many_agents import ManyAgents
 from archwright.search.searchers.nsga2 import NSGA2
 from archwright.search.searchers.nsga3 import NSGA3
 from archwright.search.searchers.portfolio import Portfolio
@@ -32,6 +33,7 @@ __all__ = [
     "GeneticGray",
     "Hyperband",
     "LocalSearch",
+    "ManyAgents",
     "Portfolio",
     "RandomSearch",
     "RegularizedEvolution",

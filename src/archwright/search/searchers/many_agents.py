@@ -1,0 +1,218 @@
+"""Many learning agents share a design: one a parameter or a group, with one reward for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from archwright.errors import SpecificationError, unknown
+from archwright.search.goal import Scores, standing
+from archwright.search.searchers.formulations import (
+    FORMULATIONS,
+    AtOnce,
+    Formulation,
+    TimeDivision,
+    partition,
+    value_points,
+)
+from archwright.search.searchers.limits import flag, share, whole
+from archwright.search.searchers.policy import Policy
+from archwright.search.searchers.single import Generations, SingleLoss
+
+__all__ = ["ManyAgents"]
+
+_REWARDS = ("rank", "loss")
+Floats = npt.NDArray[np.float64]
+
+
+class ManyAgents(SingleLoss, Generations):
+    """Learn how to draw designs by policy gradients, the parameters split over agents.
+
+    Episodes have one step and no state, so an agent is a distribution over the values of its
+    parameters. All act at once and get the same reward. ``formulation`` says who decides what:
+
+    - ``per_parameter``: an agent a parameter;
+    - ``grouped``: an agent a group of parameters, over all their combinations, which learns how
+      they interact;
+    - ``factored``: one agent with a categorical a parameter;
+    - ``autoregressive``: one agent whose choice of a parameter sees those before;
+    - ``normal``: one agent with a normal a parameter, cut into bins;
+    - ``tdm``: one agent that sets one parameter a step (time division); each step is measured.
+
+    A converged policy asks designs again; a study ends when nothing new comes.
+
+    >>> from archwright.search import Budget, Choice, Goal, Integer, ParameterSpace, Study
+    >>> from archwright.testing import ToyEnvironment
+    >>> space = ParameterSpace({"a": Choice(["x", "y", "z"]), "b": Integer(1, 16)})
+    >>> study = Study(ToyEnvironment(space=space), Goal(minimize=["cost"]), ManyAgents(batch=8),
+    ...               budget=Budget(evaluations=40))
+    >>> len(study.run().trials)
+    40
+
+    Args:
+        formulation: see above.
+        groups: lists of names for ``grouped``; a parameter in none has an agent of its own.
+        learning_rate: of Adam, on logits.
+        entropy: weight of the entropy bonus.
+        clip: range of the probability ratio; infinite clips nothing.
+        batch: designs between two updates.
+        epochs: updates from one batch.
+        network: learn three layers of 32 instead of a table of logits (``per_parameter``,
+            ``grouped``, ``factored``; ``tdm`` always does). On a constant context both can
+            express the same.
+        rounding: for ``normal``: round an action before it is binned, as ArchGym's mapper does,
+            which leaves three values of each parameter.
+        reward: ``rank``, the rank of a design within its batch from 1 to -1; or ``loss``, its
+            negative, the worst of the batch for a design that is infeasible or unknown.
+
+    Source: Krishnan et al.: Multi-Agent Reinforcement Learning for Microprocessor Design Space
+    Exploration, 2022. Baselines: Schulman et al.: Proximal Policy Optimization Algorithms, 2017.
+    """
+
+    name = "many_agents"
+
+    def __init__(
+        self,
+        *,
+        formulation: str = "per_parameter",
+        groups: Sequence[Sequence[str]] = (),
+        learning_rate: float = 0.03,
+        entropy: float = 0.03,
+        clip: float = 0.2,
+        batch: int = 32,
+        epochs: int = 4,
+        network: bool = False,
+        rounding: bool = False,
+        reward: Literal["rank", "loss"] = "rank",
+    ) -> None:
+        if formulation not in FORMULATIONS:
+            raise SpecificationError(
+                f"formulation: {unknown('formulation', formulation, FORMULATIONS)}"
+            )
+        if reward not in _REWARDS:
+            raise SpecificationError(f"reward: {unknown('reward', reward, _REWARDS)}")
+        listed = not isinstance(groups, (str, dict)) and all(
+            isinstance(group, (list, tuple)) and group and all(isinstance(n, str) for n in group)
+            for group in groups
+        )
+        if not listed:
+            raise SpecificationError(f"groups: expected lists of names, found {groups!r}")
+        if bool(groups) != (formulation == "grouped"):
+            raise SpecificationError(
+                f"groups: go with formulation 'grouped', found {formulation!r} with "
+                f"{len(groups)} groups"
+            )
+        if flag("rounding", rounding) and formulation != "normal":
+            raise SpecificationError(
+                f"rounding: goes with formulation 'normal', found {formulation!r}"
+            )
+        if flag("network", network) and formulation in ("autoregressive", "normal"):
+            raise SpecificationError(f"network: formulation {formulation!r} has none")
+        self.formulation = formulation
+        self.groups = tuple(tuple(group) for group in groups)
+        self.learning_rate = share("learning_rate", learning_rate, above=True)
+        self.entropy = share("entropy", entropy)
+        self.clip = share("clip", clip, high=math.inf, above=True)
+        self.batch = whole("batch", batch, 2)
+        self.epochs = whole("epochs", epochs, 1)
+        self.network = network
+        self.rounding = rounding
+        self.reward = reward
+
+    @property
+    def agents(self) -> list[tuple[str, ...]]:
+        """Names of the parameters of each agent, once started."""
+        if self.formulation in ("per_parameter", "grouped"):
+            return [tuple(self._names[i] for i in head) for head in self._heads]
+        return [self._names]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, once started."""
+        return self._shared.learner.policy
+
+    def distributions(self) -> list[Floats]:
+        """Return the present probabilities of each head's values, once started.
+
+        Raises:
+            SpecificationError: the formulation has no fixed table of probabilities.
+        """
+        policy: Any = self.policy
+        if self.formulation in ("autoregressive", "normal", "tdm"):
+            raise SpecificationError(
+                f"distributions: formulation {self.formulation!r} has no table of probabilities"
+            )
+        return [row[0] for row in policy.probabilities(np.ones((1, 1)))]
+
+    def _begin(self) -> None:
+        self._values = value_points(self.name, self._space)
+        self._cube: Any = self._space
+        self._names: tuple[str, ...] = self._cube.names
+        sizes = [len(points) for points in self._values]
+        self._heads = partition(self._names, sizes, self.groups)
+        seed = int(self._rng.integers(2**63))
+        options: dict[str, Any] = {
+            "batch": self.batch,
+            "seed": seed,
+            "clip": self.clip,
+            "entropy": self.entropy,
+            "learning_rate": self.learning_rate,
+            "epochs": self.epochs,
+        }
+        self._shared: Formulation = (
+            TimeDivision(sizes, **options)
+            if self.formulation == "tdm"
+            else AtOnce(
+                self.formulation,
+                self._names,
+                sizes,
+                self._heads,
+                network=self.network,
+                rounding=self.rounding,
+                **options,
+            )
+        )
+        self._clear()
+
+    def _breed(self) -> Any:
+        index = self._shared.draw()
+        unit = [values[index[:, i]] for i, values in enumerate(self._values)]
+        return self._cube.decode(np.hstack(unit))
+
+    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
+        del designs, repeats
+        self._shared.learn(standing(scores), self._rewards)
+
+    def _rewards(self, stood: Floats) -> Floats:
+        if self.reward == "rank":
+            return ranks(stood)
+        known = stood[:, 0] == 0
+        if not known.any():
+            return np.zeros(len(stood))
+        return np.where(known, -stood[:, 1], -stood[known, 1].max())
+
+    def _save(self) -> dict[str, Any]:
+        return {"shared": self._shared.state(), **self._save_generation()}
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._shared.restore(state["shared"])
+        self._load_generation(state)
+
+
+def ranks(stood: Floats) -> Floats:
+    """Return the rank of each design of a batch, 1 for the best to -1; equal ones share theirs.
+
+    >>> ranks(np.array([[0.0, 3.0], [0.0, 1.0], [1.0, 0.1]]))
+    array([ 0.,  1., -1.])
+    """
+    place = np.lexsort((stood[:, 1], stood[:, 0]))
+    rank = np.empty(len(place))
+    rank[place] = np.arange(len(place))
+    _, group = np.unique(stood, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    mean = np.bincount(group, weights=rank) / np.bincount(group)
+    return np.asarray(1.0 - 2.0 * mean[group] / max(1, len(rank) - 1))
