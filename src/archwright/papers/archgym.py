@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from archwright.memory.dram import dram_controller
-from archwright.papers.contract import Finding, Size, judge
+from archwright.papers.contract import Finding, Size, Verdict, judge
 from archwright.search import Budget, Environment, Goal, RandomSearch, Result, Study
 from archwright.search.proxy import fit
 from archwright.search.searchers import (
@@ -98,14 +98,14 @@ def reproduce(size: Size, seed: int) -> list[Finding]:
         for trace, metric in scale.cases
     }
     return [
-        lottery(sweeps),
+        lottery(sweeps, expected="holds" if size == "quick" else "does not hold"),
         tuned_agents(sweeps),
         proxy_rmse(scale, seed),
         proxy_diversity(scale, seed),
     ]
 
 
-def lottery(sweeps: dict[tuple[str, str], SweepResult]) -> Finding:
+def lottery(sweeps: dict[tuple[str, str], SweepResult], *, expected: Verdict = "holds") -> Finding:
     """Settings matter more than methods."""
     parts, wide = [], 0
     calls = sum(run.evaluations for result in sweeps.values() for run in result.runs)
@@ -130,6 +130,12 @@ def lottery(sweeps: dict[tuple[str, str], SweepResult]) -> Finding:
         rule="in every case, for 2 agents at least, the best and the worst setting (medians over "
         "seeds) are apart by more than 3 times what lies between the agents' best settings",
         verdict=judge(wide == len(sweeps)),
+        expected=expected,
+        note="The space is easy: 300 evaluations are enough for nearly every setting, and random "
+        "search comes within 0.2 %. The source measures the reward target / |value - target|, "
+        "which magnifies what little is left, and gives settings budgets of their own."
+        if expected != "holds"
+        else "",
     )
 
 
@@ -184,8 +190,8 @@ def proxy_rmse(scale: _Size, seed: int) -> Finding:
         claim="a random forest of logged trials predicts the simulator",
         source="RMSE 0.61 % (DRAM proxy, 250,000 of 401,125 pooled samples)",
         ours="; ".join(parts),
-        rule=f"960 training designs, mean over {_SPLITS} splits: relative RMSE of power below 3 %, "
-        "of time below 5 %, on both traces",
+        rule=f"960 training designs, mean over {_SPLITS} splits: relative RMSE of power below 3 % "
+        "and of time below 5 %, on both traces",
         verdict=judge(good),
         expected="does not hold",
         note="power, and time on the random trace, hold. On cloud-1 a few controllers are three "
