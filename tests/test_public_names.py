@@ -61,9 +61,10 @@ NAMES = {
     ],
     "archwright.explain": [
         "Assumption", "Direction", "Front", "Independence", "PairGain", "Quantity",
-        "ReportContent", "TradeOff", "Unranked", "best_per_metric", "hypervolume_history",
-        "independence", "knee", "next_steps",
-        "render", "write_report",
+        "ReportContent", "Section", "Sensitivity", "TradeOff", "Unranked", "best_per_metric",
+        "comparison", "comparison_sections", "hypervolume_history", "importance",
+        "independence", "interactions", "knee", "morris", "next_steps", "render", "sections",
+        "show", "sobol", "write_optuna_journal", "write_report",
     ],
     "archwright.memory": ["DramAccuracyRow", "dram", "dram_accuracy"],
     "archwright.memory.dram": [

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 from archwright.errors import SpecificationError
-from archwright.explain import Front, ReportContent, Unranked, render, write_report
+from archwright.explain import (
+    Front,
+    ReportContent,
+    Section,
+    Unranked,
+    render,
+    write_report,
+)
+from archwright.explain.figures import bars
 from archwright.search.panels import Bars, Facts, Table
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028"
@@ -180,6 +188,20 @@ def test_a_browser_draws_it(content, tmp_path):
     assert "3 × H100-SXM and 2 × L4 serve 20 requests/s" in dom
     assert dom.count('class="main-svg"') >= 4  # each of the four figures
     assert dom.count("js-plotly-plot") >= 4
+
+
+def test_a_browser_draws_folded_figures_when_they_are_opened(tmp_path):
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    figure = bars(Bars(title="b", labels=["a"], series={"s": [1.0]}))
+    parts = [Section(title=t, figure=figure, details=t == "folded") for t in ("plain", "folded")]
+    path = write_report(ReportContent(title="t", answer="a", sections=parts), tmp_path / "r.html")
+    closed = _browse(path, tmp_path / "profile")
+    opening = "<script>document.querySelectorAll('details.more')[0].open = true</script></body>"
+    path.write_text(path.read_text("utf-8").replace("</body>", opening), "utf-8")
+    opened = _browse(path, tmp_path / "profile")
+    # each drawn figure has the same number of these
+    assert opened.count('class="main-svg"') == 2 * closed.count('class="main-svg"') > 0
 
 
 def _browse(path: Path, profile: Path) -> str:

@@ -15,7 +15,7 @@ _COMMANDS = {
     "new": ("new", "write a commented study file to standard output"),
     "report": ("results", "write the HTML report of a study"),
     "compare": ("results", "compare studies: best values, fronts, hypervolume"),
-    "export": ("results", "write the trials of a study as CSV or Parquet"),
+    "export": ("results", "write the trials of a study as CSV, Parquet or an Optuna journal"),
     "verify": ("verify", "check every digest of a study; --repair sets damage aside"),
     "sweep": ("sweep", "compare searchers over settings and seeds at one budget"),
     "simulate": ("simulate", "run one configuration through one simulator"),

@@ -15,6 +15,7 @@ from archwright.cli.options import command, print_table
 _EXTRAS = {
     "nn": "torch",
     "bo": "botorch",
+    "optuna": "optuna",
     "rl": "stable_baselines3",
     "ray": "ray",
     "models": "transformers",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archwright.cli.options import command, print_table
+
+if TYPE_CHECKING:
+    from archwright.search.record import Result
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -22,12 +25,13 @@ def add(name: str, commands: Any, line: str) -> None:
         parser = command(commands, name, line, _compare, "archwright compare runs/a runs/b")
         parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of studies")
         parser.add_argument("--json", action="store_true", help="print as JSON")
+        parser.add_argument("--report", type=Path, metavar="FILE", help="write a page, too")
     else:
         parser = command(
             commands, name, line, _export, "archwright export runs/chat_fleet > trials.csv"
         )
         parser.add_argument("run", type=Path, metavar="RUN", help="folder of a study")
-        parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
+        parser.add_argument("--format", choices=["csv", "parquet", "optuna"], default="csv")
         parser.add_argument(
             "-o", "--output", type=Path, help="the file (default: standard output)"
         )
@@ -53,43 +57,43 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    import numpy as np
-
-    from archwright.errors import StudyError
+    from archwright.explain.runs import comparison, progress
     from archwright.search.record import load_result
-    from archwright.solve.pareto import hypervolume
 
-    results = [load_result(folder) for folder in options.runs]
-    names = results[0].schema.losses
-    for folder, result in zip(options.runs, results, strict=True):
-        if list(result.schema.losses) != list(names):
-            raise StudyError(
-                f"{folder}: has the goal {', '.join(result.schema.losses)}, the first has "
-                f"{', '.join(names)}; only equal goals compare"
-            )
-    every = np.concatenate([r.losses[~np.isnan(r.losses).any(axis=1)] for r in results])
-    worst = every.max(axis=0) if len(every) else np.ones(len(names))
-    best = every.min(axis=0) if len(every) else np.zeros(len(names))
-    scale = np.where(worst > best, worst - best, 1.0)
-    rows = []
-    for folder, result in zip(options.runs, results, strict=True):
-        good = result.losses[~np.isnan(result.losses).any(axis=1)]
-        volume = hypervolume((good - best) / scale, np.full(len(names), 1.1)) if len(good) else 0.0
-        lowest = good.min(axis=0).tolist() if len(good) else [None] * len(names)
-        row: list[Any] = [str(folder), len(result.trials), len(good), len(result.front)]
-        rows.append([*row, float(volume), *lowest])
-    columns = [
-        "run",
-        "designs",
-        "feasible",
-        "front",
-        "hypervolume",
-        *(f"least {n}" for n in names),
-    ]
+    runs = {name: load_result(folder) for name, folder in _named(options.runs).items()}
+    table = comparison(runs)
+    rows: list[list[Any]] = [list(row) for row in table.rows]
+    columns = list(table.columns)
+    if options.json:
+        columns.append("curve")
+        for row, curve in zip(rows, progress(runs), strict=True):
+            row.append(_points(curve.designs.tolist(), curve.values.tolist()))
     print_table(columns, rows, as_json=options.json)
     if not options.json:
-        print("hypervolume: losses scaled to their range over the runs, reference 1.1")
+        print(table.note)
+    if options.report is not None:
+        from archwright.explain.compose import compose_comparison
+        from archwright.explain.report import write_report
+
+        again = " ".join(["archwright compare", *(str(folder) for folder in options.runs)])
+        write_report(compose_comparison(runs, command=again), options.report)
+        print(f"report: {options.report}", file=sys.stderr if options.json else sys.stdout)
     return 0
+
+
+def _named(folders: list[Path]) -> dict[str, Path]:
+    """Name runs by their folders as given; one named twice is told apart by its place."""
+    named: dict[str, Path] = {}
+    for place, folder in enumerate(folders, 1):
+        named[str(folder) if folders.count(folder) == 1 else f"{folder} ({place})"] = folder
+    return named
+
+
+def _points(designs: list[int], values: list[float]) -> list[list[float | None]]:
+    """A curve as at most 50 pairs of designs and value; None before the first value."""
+    step = max(1, -(-len(designs) // 50))
+    at = [*range(0, len(designs), step), len(designs) - 1] if designs else []
+    return [[designs[i], None if values[i] != values[i] else values[i]] for i in dict.fromkeys(at)]
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -99,11 +103,29 @@ def _export(options: argparse.Namespace) -> int:
     from archwright.errors import SpecificationError
     from archwright.search.record import load_result
 
-    table = load_result(options.run).table
+    if options.format != "csv" and options.output is None:
+        raise SpecificationError(f"--format {options.format} needs --output FILE")
+    result = load_result(options.run)
+    if options.format == "optuna":
+        return _export_optuna(options, result)
     if options.format == "parquet":
-        if options.output is None:
-            raise SpecificationError("--format parquet needs --output FILE")
-        pyarrow.parquet.write_table(table, options.output, compression="zstd")
+        pyarrow.parquet.write_table(result.table, options.output, compression="zstd")
     else:
-        pyarrow.csv.write_csv(table, options.output or sys.stdout.buffer)
+        pyarrow.csv.write_csv(result.table, options.output or sys.stdout.buffer)
+    return 0
+
+
+def _export_optuna(options: argparse.Namespace, result: Result) -> int:
+    from archwright.errors import UserError
+    from archwright.explain.journal import write_optuna_journal
+    from archwright.search.study_file import load_stored_study
+
+    space = None
+    try:
+        space = load_stored_study(options.run).study.environment.space
+    except UserError as error:
+        print(f"note: ranges are those of the trials, since {error}", file=sys.stderr)
+    name = options.run.resolve().name
+    count = write_optuna_journal(result, options.output, name=name, space=space)
+    print(f"{count} designs, study {name!r}: optuna-dashboard {options.output}", file=sys.stderr)
     return 0

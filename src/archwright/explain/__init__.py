@@ -1,8 +1,9 @@
-"""Explain what a search found: fronts, trade-offs, figures and the report.
+"""Explain what a search found: fronts, trade-offs, sensitivity, figures and the report.
 
-Figures need plotly and the report needs jinja2; both are imported on first use.
+Plotly, jinja2 and scikit-learn are imported on first use.
 """
 
+from archwright.explain.fresh import morris, sobol
 from archwright.explain.front import (
     Direction,
     Quantity,
@@ -11,6 +12,8 @@ from archwright.explain.front import (
     knee,
 )
 from archwright.explain.independence import Independence, PairGain, independence
+from archwright.explain.interactions import interactions
+from archwright.explain.journal import write_optuna_journal
 from archwright.explain.report import (
     Assumption,
     Front,
@@ -19,6 +22,9 @@ from archwright.explain.report import (
     render,
     write_report,
 )
+from archwright.explain.runs import comparison
+from archwright.explain.sections import Section, comparison_sections, sections, show
+from archwright.explain.sensitivity import Sensitivity, importance
 from archwright.explain.tradeoffs import TradeOff, next_steps
 
 __all__ = [
@@ -29,13 +35,24 @@ __all__ = [
     "PairGain",
     "Quantity",
     "ReportContent",
+    "Section",
+    "Sensitivity",
     "TradeOff",
     "Unranked",
     "best_per_metric",
+    "comparison",
+    "comparison_sections",
     "hypervolume_history",
+    "importance",
     "independence",
+    "interactions",
     "knee",
+    "morris",
     "next_steps",
     "render",
+    "sections",
+    "show",
+    "sobol",
+    "write_optuna_journal",
     "write_report",
 ]

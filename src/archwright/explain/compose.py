@@ -12,14 +12,17 @@ An environment may speak for its own designs; each of these is optional:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archwright.explain.front import Quantity, best_per_metric, hypervolume_history
+from archwright.explain.columns import objectives
+from archwright.explain.front import Quantity, best_per_metric
 from archwright.explain.report import Assumption, Front, ReportContent, Unranked
+from archwright.explain.runs import comparison
+from archwright.explain.sections import comparison_sections, sections
 from archwright.explain.tradeoffs import next_steps
 from archwright.search.environment import Environment, Metric
 from archwright.search.expression import Expression
@@ -28,7 +31,7 @@ from archwright.search.panels import Table
 from archwright.search.record import Result
 from archwright.search.space import Design
 
-__all__ = ["answer", "chosen", "compose", "diagnosis"]
+__all__ = ["answer", "chosen", "compose", "compose_comparison", "diagnosis"]
 
 _FORMS = {
     "$": "${:,.2f}",
@@ -78,7 +81,16 @@ def answer(result: Result, environment: Environment, goal: Goal) -> str:
         f"{name} = {_form(metrics[name]).format(float(result.metric(name)[best]))}"
         for name in goal.metrics
     ]
-    return f"Best of {len(result.trials)} designs: {design} with {', '.join(values)}."
+    return f"Best of {len(result.trials)} designs: {_words(design)} with {', '.join(values)}."
+
+
+def _words(design: Design) -> str:
+    """A design as people read it: numbers to six digits, inactive parameters left out."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in design.items()
+        if value is not None
+    )
 
 
 def diagnosis(result: Result, environment: Environment) -> list[str]:
@@ -97,10 +109,19 @@ def diagnosis(result: Result, environment: Environment) -> list[str]:
         if broken.any():
             nearest = int(np.nanargmin(np.where(broken, violation, np.inf)))
             lines.append(
-                f"{name}: broken by {int(broken.sum())} of {len(violation)} designs, least by "
-                f"{violation[nearest]:.1%} ({result.design(nearest)})"
+                f"{name}: broken by {int(broken.sum()):,} of {len(violation):,} designs, least "
+                f"{_excess(float(violation[nearest]))}by {result.design(nearest)}"
             )
     return lines
+
+
+def _excess(violation: float) -> str:
+    """A relative excess over a limit in words; nothing where it is not known."""
+    if violation <= np.finfo(np.float64).tiny:
+        return ""
+    if violation < 2:
+        return f"({violation:.1%} beyond) "
+    return f"({violation:,.3g} times the limit beyond) "
 
 
 def compose(
@@ -130,7 +151,7 @@ def compose(
     return ReportContent(
         title=title,
         answer=answer(result, environment, goal),
-        subtitle="" if design is None else f"{design}",
+        subtitle="" if design is None or not hasattr(environment, "describe") else f"{design}",
         meta=_meta(result, environment, best),
         front=_front(result, environment, goal, best, feasible),
         panels=panels,
@@ -142,9 +163,43 @@ def compose(
             Assumption(what=what, value=value, label=label, source=source)
             for what, value, label, source in _ask(environment, "assumptions", design) or []
         ],
-        history=_history(result),
+        sections=sections(result),
         command=command,
         versions={"archwright": __version__, "environment": environment.version},
+    )
+
+
+def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportContent:
+    """Return the content of a page that compares studies of one goal.
+
+    Args:
+        runs: names to studies.
+        command: what repeats the comparison.
+    """
+    from archwright import __version__
+
+    table = comparison(runs)
+    goal = ", ".join(
+        f"{'minimize' if column.sign > 0 else 'maximize'} {column.name}"
+        for column in objectives(next(iter(runs.values())))
+    )
+    several = "hypervolume" in table.columns
+    at = table.columns.index("hypervolume") if several else len(table.columns) - 1
+    sign = -1.0 if several else objectives(next(iter(runs.values())))[0].sign
+    scored = [(sign * v, row) for row in table.rows if isinstance(v := row[at], float)]
+    answer = "No run has a feasible design."
+    if scored:
+        score, best = min(scored, key=lambda item: item[0])
+        equal = sum(other == score for other, _ in scored)
+        who = f"{best[0]} has" if equal == 1 else f"{equal} of {len(runs)} runs share"
+        answer = f"{who} the best {table.columns[at]}: {sign * score:.4g}."
+    return ReportContent(
+        title=f"{len(runs)} runs compared",
+        answer=answer,
+        subtitle=goal,
+        sections=comparison_sections(runs),
+        command=command,
+        versions={"archwright": __version__},
     )
 
 
@@ -209,7 +264,9 @@ def _front(
         feasible=feasible,
         on_front=on_front,
         chosen=best,
-        labels=[name if row == best else "" for row, name in enumerate(names)],
+        labels=[
+            _beside(name, result, row) if row == best else "" for row, name in enumerate(names)
+        ],
         hover=[
             f"{name}\n{forms[0].format(a)}\n{forms[1].format(b)}"
             for name, a, b in zip(names, x, y, strict=True)
@@ -218,8 +275,13 @@ def _front(
     )
 
 
+def _beside(name: str, result: Result, row: int) -> str:
+    """What is written beside a point: the name of the design, or its trial where that is long."""
+    return name if len(name) <= 60 else f"trial {int(result.column('trial')[row])}"
+
+
 def _labels(environment: Environment, designs: Sequence[Design]) -> list[str]:
-    label: Any = getattr(environment, "label", str)
+    label: Any = getattr(environment, "label", _words)
     return [str(label(design)) for design in designs]
 
 
@@ -280,13 +342,3 @@ def _unranked(result: Result, environment: Environment, goal: Goal) -> list[Unra
             designs=list(dict.fromkeys(names)),
         )
     ]
-
-
-def _history(result: Result) -> list[float]:
-    losses = result.losses
-    known = ~np.isnan(losses).any(axis=1)
-    if losses.shape[1] < 2 or not known.any():
-        return []
-    worst, least = losses[known].max(axis=0), losses[known].min(axis=0)
-    reference = worst + 0.1 * np.where(worst > least, worst - least, 1.0)
-    return [float(v) for v in hypervolume_history(losses, known, reference)]

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError
 from archwright.explain.front import Direction
+from archwright.explain.sections import Section
 from archwright.search.panels import Bars, Panel, Roofline, Strips, Table
 
 __all__ = [
@@ -96,6 +97,7 @@ class ReportContent:
         unranked: designs listed apart.
         assumptions: what the answer stands on, with provenance.
         history: hypervolume after each trial.
+        sections: what explains the search, in order.
         command: what repeats the study.
         versions: name to version.
     """
@@ -112,6 +114,7 @@ class ReportContent:
     unranked: Sequence[Unranked] = ()
     assumptions: Sequence[Assumption] = ()
     history: Sequence[float] = ()
+    sections: Sequence[Section] = ()
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -165,7 +168,7 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
 
     views: dict[str, dict[str, Any]] = {}
 
-    def add(name: str, figure: Any, alt: str, table: Table, note: str = "") -> None:
+    def add(name: str, figure: Any, alt: str, table: Table | None, note: str = "") -> None:
         views[name] = {
             "json": _script_safe(figure.to_json()),
             "height": figure.layout.height,
@@ -207,6 +210,10 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
                 rows=[[int(mark), float(volumes[mark])] for mark in marks],
             ),
         )
+    for number, section in enumerate(content.sections):
+        if section.figure is not None:
+            name = f"section-{number}"
+            add(name, section.figure, section.alt, section.table, section.note)
     return views
 
 

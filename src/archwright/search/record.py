@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -336,6 +337,24 @@ class Result:
         assert isinstance(frame, polars.DataFrame)
         return frame
 
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks: counts, why it ended, best designs."""
+        rows = list(dict.fromkeys([*([] if (b := self.best()) is None else [b]), *self.front[:5]]))
+        names = ["trial", *(f"param.{n}" for n in self.schema.parameters)]
+        names += [f"metric.{n}" for n in self.schema.metrics]
+        shown = self.trials.take(pa.array(rows, type=pa.int64())).select(names).to_pylist()
+        feasible = int(_bools(self.trials["feasible"]).sum())
+        counts = f"{len(self.trials):,} designs, {feasible:,} feasible, {len(self.front):,} on the"
+        head = "".join(f"<th>{escape(name.split('.', 1)[-1])}</th>" for name in names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(_shown(v))}</td>" for v in row.values()) + "</tr>"
+            for row in shown
+        )
+        return (
+            f"<p>{counts} front; {escape(self.stopped)}. Best first:</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
     @cached_property
     def trials(self) -> pa.Table:
         """One row a design, at the truest fidelity; repeats left out, replicates averaged."""
@@ -482,6 +501,14 @@ def _interleave(schema: TableSchema, parts: list[dict[str, Any]], n: int) -> dic
 
 def _bools(column: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _shown(value: object) -> str:
+    """A cell of the table for notebooks."""
+    if value is None:
+        return "–"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _summary(

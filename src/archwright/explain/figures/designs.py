@@ -1,18 +1,25 @@
-"""Figures: each function returns a ``plotly.graph_objects.Figure`` and never shows it.
-
-Texts that come from designs are escaped, because plotly reads a subset of HTML in them.
-Colors are those of Okabe and Ito, which stay apart for color-blind readers and in print.
-"""
+"""Figures of a front, of one design's panels, and of a single line of progress."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from archwright.explain.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    finish,
+    safe,
+    turns,
+)
 from archwright.explain.front import Direction
 
 if TYPE_CHECKING:
@@ -28,17 +35,6 @@ __all__ = [
     "roofline",
     "strips",
 ]
-
-BLUE, ORANGE, GREEN, RED, SKY, PINK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
-GREY = "#8A8F98"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def pareto_front(
@@ -75,10 +71,10 @@ def pareto_front(
     front = front & known & fine
     names = [_lines(label) for label in labels] if labels else [""] * n
     notes = (
-        [_safe(text).replace("\n", "<br>") for text in hover]
+        [safe(text).replace("\n", "<br>") for text in hover]
         if hover
         else [
-            f"{_safe(x_axis)}: {a:.4g}<br>{_safe(y_axis)}: {b:.4g}"
+            f"{safe(x_axis)}: {a:.4g}<br>{safe(y_axis)}: {b:.4g}"
             for a, b in zip(across, up, strict=True)
         ]
     )
@@ -156,9 +152,9 @@ def pareto_front(
         0.14 if place[0] < 0 and any(names) else 0.05
     )  # room for a label beside the first points
     span = _window(across[known], across[known & kept], left)
-    figure.update_xaxes(title=_safe(x_axis), range=span)
-    figure.update_yaxes(title=_safe(y_axis), range=_window(up[known], up[known & kept], 0.05))
-    return _finish(figure, height=440)
+    figure.update_xaxes(title=safe(x_axis), range=span)
+    figure.update_yaxes(title=safe(y_axis), range=_window(up[known], up[known & kept], 0.05))
+    return finish(figure, height=440)
 
 
 def bars(panel: Bars) -> go.Figure:
@@ -166,14 +162,14 @@ def bars(panel: Bars) -> go.Figure:
     import plotly.graph_objects as go
 
     colors = (BLUE, ORANGE, GREEN, SKY, PINK, RED)
-    labels = [_safe(label) for label in panel.labels]
+    labels = [safe(label) for label in panel.labels]
     figure = go.Figure()
     for number, (name, values) in enumerate(panel.series.items()):
         figure.add_trace(
             go.Bar(
                 x=[None if np.isnan(value) else float(value) for value in values],
                 y=labels,
-                name=_safe(name),
+                name=safe(name),
                 orientation="h",
                 marker={"color": colors[number % len(colors)], "cornerradius": 3},
                 text=[_amount(value, panel.unit) for value in values],
@@ -194,7 +190,7 @@ def bars(panel: Bars) -> go.Figure:
     )
     figure.update_xaxes(visible=False, rangemode="tozero")
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=8, ticks="")
-    return _finish(figure, height=60 + 44 * legend + len(labels) * (20 + 26 * thick))
+    return finish(figure, height=60 + 44 * legend + len(labels) * (20 + 26 * thick))
 
 
 def roofline(panel: Roofline) -> go.Figure:
@@ -222,7 +218,7 @@ def roofline(panel: Roofline) -> go.Figure:
             )
         )
         figure.add_annotation(
-            x=np.log10(high), y=np.log10(peak / 1e12), text=_safe(f"{name} peak"),
+            x=np.log10(high), y=np.log10(peak / 1e12), text=safe(f"{name} peak"),
             showarrow=False, xanchor="right", yanchor="bottom", font={"color": GREY, "size": 12},
         )  # fmt: skip
     groups = np.asarray(panel.groups, dtype=object)
@@ -233,10 +229,10 @@ def roofline(panel: Roofline) -> go.Figure:
                 x=intensity[at],
                 y=attained[at] / 1e12,
                 mode="markers",
-                name=_safe(group),
+                name=safe(group),
                 marker={"color": color, "size": 7 + 30 * np.sqrt(share[at]), "opacity": 0.75},
                 text=[
-                    _safe(f"{panel.names[i]}, {group}: {share[i]:.0%} of the time")
+                    safe(f"{panel.names[i]}, {group}: {share[i]:.0%} of the time")
                     for i in at.tolist()
                 ],
                 hovertemplate="%{text}<br>%{x:.3g} operations a byte, %{y:.4g} TFLOP/s"
@@ -245,7 +241,7 @@ def roofline(panel: Roofline) -> go.Figure:
         )
     figure.update_xaxes(type="log", title="operations a byte", range=np.log10([low, high]))
     figure.update_yaxes(type="log", title="TFLOP/s")
-    return _finish(figure, height=420)
+    return finish(figure, height=420)
 
 
 def strips(panel: Strips) -> go.Figure:
@@ -254,7 +250,7 @@ def strips(panel: Strips) -> go.Figure:
 
     figure = go.Figure()
     for name, values in panel.groups.items():
-        label = _safe(name)
+        label = safe(name)
         figure.add_trace(
             go.Scatter(
                 x=[label] * len(values),
@@ -269,10 +265,10 @@ def strips(panel: Strips) -> go.Figure:
         figure.add_hline(
             y=panel.reference,
             line={"color": RED, "dash": "dot", "width": 1.5},
-            annotation={"text": _safe(panel.reference_name), "font": {"color": RED}},
+            annotation={"text": safe(panel.reference_name), "font": {"color": RED}},
         )
-    figure.update_yaxes(title=_safe(panel.unit))
-    return _finish(figure, height=380)
+    figure.update_yaxes(title=safe(panel.unit))
+    return finish(figure, height=380)
 
 
 def hypervolume_history(volumes: ArrayLike) -> go.Figure:
@@ -280,11 +276,11 @@ def hypervolume_history(volumes: ArrayLike) -> go.Figure:
     import plotly.graph_objects as go
 
     values = np.asarray(volumes, float)
-    turns = _turns(values)
+    at = turns(values)
     figure = go.Figure(
         go.Scatter(
-            x=turns.tolist(),
-            y=values[turns].tolist(),
+            x=at.tolist(),
+            y=values[at].tolist(),
             mode="lines",
             line={"color": BLUE, "width": 2, "shape": "hv"},
             hovertemplate="after trial %{x}: %{y:.4g}<extra></extra>",
@@ -293,7 +289,7 @@ def hypervolume_history(volumes: ArrayLike) -> go.Figure:
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="hypervolume", rangemode="tozero")
     figure.update_layout(margin={"t": 12})
-    return _finish(figure, height=280)
+    return finish(figure, height=280)
 
 
 def optimization_history(
@@ -319,8 +315,8 @@ def optimization_history(
     sign = 1.0 if direction == "minimize" else -1.0
     best = sign * np.minimum.accumulate(np.where(fine, sign * scores, np.inf))
     trials = np.flatnonzero(fine)
-    turns = _turns(best)
-    turns = turns[np.isfinite(best[turns])]
+    at = turns(best)
+    at = at[np.isfinite(best[at])]
     hover = "trial %{x}: %{y:.4g}<extra></extra>"
     figure = go.Figure(
         [
@@ -334,8 +330,8 @@ def optimization_history(
                 hovertemplate=hover,
             ),
             go.Scatter(
-                x=turns.tolist(),
-                y=best[turns].tolist(),
+                x=at.tolist(),
+                y=best[at].tolist(),
                 name="best so far",
                 mode="lines",
                 line={"color": BLUE, "width": 2, "shape": "hv"},
@@ -344,42 +340,8 @@ def optimization_history(
         ]
     )
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=_safe(axis))
-    return _finish(figure, height=320)
-
-
-def _finish(figure: go.Figure, *, height: int) -> go.Figure:
-    """Give every figure the same quiet look."""
-    import plotly.graph_objects as go
-
-    line = {
-        "gridcolor": "#E8EAED",
-        "linecolor": "#C6CAD0",
-        "zeroline": False,
-        "automargin": True,
-        "title": {"standoff": 12},
-    }
-    figure.layout.template = go.layout.Template(
-        layout={
-            "font": {"family": FONT, "size": 13, "color": "#1F2328"},
-            "paper_bgcolor": "#FFFFFF",
-            "plot_bgcolor": "#FFFFFF",
-            "colorway": [BLUE, ORANGE, GREEN, RED, SKY, PINK],
-            "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
-            "xaxis": {**line, "showgrid": False, "showline": True, "ticks": "outside"},
-            "yaxis": line,
-            "hoverlabel": {"align": "left", "font": {"family": FONT}},
-            "legend": {
-                "orientation": "h",
-                "x": 0,
-                "xanchor": "left",
-                "y": 1.02,
-                "yanchor": "bottom",
-            },
-        }
-    )
-    figure.update_layout(height=height)
-    return figure
+    figure.update_yaxes(title=safe(axis))
+    return finish(figure, height=320)
 
 
 def _label_place(x: Any, y: Any, front: Any, others: Any) -> tuple[int, int]:
@@ -404,23 +366,11 @@ def _window(values: Any, kept: Any, before: float) -> list[float] | None:
 def _lines(label: str) -> str:
     """A label in short lines, broken before a plus or after a comma, for narrow screens."""
     broken = label.replace(" + ", "\n+ ").replace(", ", ",\n") if len(label) > 16 else label
-    return _safe(broken).replace("\n", "<br>")
-
-
-def _turns(values: Any) -> Any:
-    """Rows at which a step line changes, with its first and last row."""
-    if not len(values):
-        return np.arange(0)
-    changed = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return np.unique(np.concatenate(([0], changed, [len(values) - 1])))
+    return safe(broken).replace("\n", "<br>")
 
 
 def _amount(value: float, unit: str) -> str:
     if np.isnan(value):
         return "unknown"
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _safe(f"{number} {unit}".rstrip())
-
-
-def _safe(text: str) -> str:
-    return html.escape(text, quote=False)
+    return safe(f"{number} {unit}".rstrip())

@@ -1,0 +1,37 @@
+"""Figures: each function returns a ``plotly.graph_objects.Figure`` and never shows it.
+
+Texts that come from designs are escaped, because plotly reads a subset of HTML in them. What a
+figure leaves out, it says: in the names of its legend, and as ``figure.layout.meta["note"]``.
+"""
+
+from archwright.explain.figures.designs import (
+    bars,
+    hypervolume_history,
+    optimization_history,
+    pareto_front,
+    roofline,
+    strips,
+)
+from archwright.explain.figures.runs import compare_fronts, convergence, timeline
+from archwright.explain.figures.trials import (
+    contour,
+    importance_bars,
+    parallel_coordinates,
+    slice_plot,
+)
+
+__all__ = [
+    "bars",
+    "compare_fronts",
+    "contour",
+    "convergence",
+    "hypervolume_history",
+    "importance_bars",
+    "optimization_history",
+    "parallel_coordinates",
+    "pareto_front",
+    "roofline",
+    "slice_plot",
+    "strips",
+    "timeline",
+]

@@ -1,0 +1,164 @@
+"""Figures over the trials of one or several studies: convergence, fronts compared, timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from archwright.errors import SpecificationError
+from archwright.explain.columns import known, objective, objectives
+from archwright.explain.figures.style import (
+    BLUE,
+    COLORS,
+    GREY,
+    RED,
+    evenly,
+    finish,
+    safe,
+    turns,
+)
+from archwright.explain.runs import check_goals, progress
+from archwright.search.record import Result
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["compare_fronts", "convergence", "timeline"]
+
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_POINTS = 400  # points of a curve of the timeline
+
+
+def convergence(runs: Result | Mapping[str, Result]) -> go.Figure:
+    """Draw the best value so far (one loss) or the hypervolume (several) over the designs.
+
+    Args:
+        runs: a study, or names to studies of one goal; hypervolumes share their reference.
+
+    Raises:
+        StudyError: the studies do not share a goal.
+    """
+    import plotly.graph_objects as go
+
+    named = runs if isinstance(runs, Mapping) else {"": runs}
+    figure = go.Figure()
+    for i, curve in enumerate(progress(named)):
+        at = turns(curve.values)
+        figure.add_trace(
+            go.Scatter(
+                x=curve.designs[at],
+                y=curve.values[at],
+                mode="lines",
+                name=safe(curve.name),
+                line={"color": COLORS[i % 6], "width": 2, "shape": "hv",
+                      "dash": _DASHES[i // 6 % 4]},
+                hovertemplate="after %{x} designs: %{y:.4g}<extra>%{fullData.name}</extra>",
+                showlegend=len(named) > 1,
+            )
+        )  # fmt: skip
+    columns = objectives(next(iter(named.values())))
+    title = "hypervolume" if len(columns) > 1 else f"best {safe(columns[0].name)} so far"
+    figure.update_xaxes(title="designs evaluated")
+    figure.update_yaxes(title=title)
+    if len(columns) == 1 and columns[0].log:
+        figure.update_yaxes(type="log")
+    figure.update_layout(meta={"note": _reference_note(len(columns))})
+    return finish(figure, height=320)
+
+
+def _reference_note(losses: int) -> str:
+    if losses == 1:
+        return "Infeasible designs count as designs evaluated but not as best."
+    return "Losses scaled so that the front of all runs lies between 0 and 1; reference 1.1."
+
+
+def compare_fronts(
+    runs: Mapping[str, Result], *, x: str | None = None, y: str | None = None
+) -> go.Figure:
+    """Draw the fronts of several studies over two of their metrics.
+
+    With more than two losses a front is drawn as points, since its projection is no staircase.
+
+    Args:
+        runs: names to studies of one goal.
+        x, y: metrics of the axes; the first and the last of the goal when not given.
+
+    Raises:
+        StudyError: the studies do not share a goal.
+        SpecificationError: a goal of one loss and no axes named.
+    """
+    import plotly.graph_objects as go
+
+    check_goals(runs)
+    names = next(iter(runs.values())).schema.losses
+    if (x is None or y is None) and len(names) < 2:
+        raise SpecificationError("compare_fronts: one loss has no front; name the axes x and y")
+    across, up = x or names[0], y or names[-1]
+    steps = len(names) == 2 and {across, up} == set(names)
+    figure = go.Figure()
+    for i, (name, result) in enumerate(runs.items()):
+        first, second = objective(result, across), objective(result, up)
+        rows = result.front[known(result, first)[result.front] & known(result, second)[
+            result.front]]  # fmt: skip
+        rows = rows[np.argsort(first.values[rows], kind="stable")]
+        figure.add_trace(
+            go.Scatter(
+                x=first.values[rows],
+                y=second.values[rows],
+                mode="lines+markers" if steps else "markers",
+                name=safe(name),
+                line={"color": COLORS[i % 6], "dash": _DASHES[i // 6 % 4],
+                      "shape": "hv" if first.sign > 0 else "vh"},
+                marker={"color": COLORS[i % 6], "size": 8, "symbol": i % 6},
+                customdata=result.column("trial")[rows],
+                hovertemplate="trial %{customdata}: %{x:.4g}, %{y:.4g}"
+                "<extra>%{fullData.name}</extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title=safe(across))
+    figure.update_yaxes(title=safe(up))
+    figure.update_layout(showlegend=True)
+    return finish(figure, height=420)
+
+
+def timeline(result: Result) -> go.Figure:
+    """Draw how many trials of each state a study had over its seconds of evaluation.
+
+    A trial's seconds are laid end to end in trial order; with several workers the study took
+    less than their sum.
+
+    Args:
+        result: the trials, repeats and replicates included.
+    """
+    import plotly.graph_objects as go
+
+    table: pa.Table = result.table
+    seconds = table["seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
+    clock = np.cumsum(np.nan_to_num(seconds))
+    state = np.asarray(table["state"].to_numpy(zero_copy_only=False))
+    figure = go.Figure()
+    for name, color in (("complete", BLUE), ("infeasible", RED), ("repeat", GREY)):
+        rows = np.flatnonzero(state == name)
+        if not len(rows):
+            continue
+        count = np.arange(1, len(rows) + 1)
+        at = evenly(np.arange(len(rows)), _POINTS)
+        end = [float(clock[-1])]
+        figure.add_trace(
+            go.Scatter(
+                x=[0.0, *clock[rows][at].tolist(), *end],
+                y=[0, *count[at].tolist(), len(rows)],
+                mode="lines",
+                name=f"{name} ({len(rows):,})",
+                line={"color": color, "width": 2, "shape": "hv"},
+                hovertemplate="after %{x:.4g} s: %{y}<extra>" + name + "</extra>",
+            )
+        )
+    figure.update_xaxes(title="seconds of evaluation, summed in trial order")
+    figure.update_yaxes(title="trials", rangemode="tozero")
+    note = f"{len(state):,} rows, {clock[-1] if len(clock) else 0.0:,.3g} s of evaluation in all."
+    figure.update_layout(showlegend=True, meta={"note": note})
+    return finish(figure, height=300)
