@@ -49,7 +49,7 @@ def test_files_and_generated_traces(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trace", "strem"], "'strem' is no file"),
+        (["--trace", "strem"], "unknown trace 'strem' (nearest: 'stream')"),
         (["--memory", "DDR9"], "unknown memory 'DDR9'"),
         (["--controller.arbiter", "Fast"], "unknown value 'Fast'"),
     ],

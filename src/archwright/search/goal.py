@@ -14,7 +14,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.search.environment import Measurements, Metric
 from archwright.search.expression import Expression
 
-__all__ = ["Goal", "Objectives", "Scores", "order", "standing"]
+__all__ = ["Goal", "Objectives", "Scores", "order", "ranks", "standing"]
 
 Floats = npt.NDArray[np.float64]
 Rule = Literal["weighted_sum", "weighted_product", "chebyshev", "target"]
@@ -231,6 +231,23 @@ def standing(scores: Scores) -> Floats:
     group = np.where(unevaluable, 2, np.where(scores.feasible, 0, 1))
     value = np.where(group == 0, loss, np.where(group == 1, violation, 0.0))
     return np.column_stack([group, value])
+
+
+def ranks(stood: Floats) -> Floats:
+    """Return the rank of each design, 1 for the best to -1 for the worst; equal ones share theirs.
+
+    ``stood`` is what ``standing`` returned, shape (n, 2).
+
+    >>> ranks(np.array([[0.0, 3.0], [0.0, 1.0], [1.0, 0.1]]))
+    array([ 0.,  1., -1.])
+    """
+    place = np.lexsort((stood[:, 1], stood[:, 0]))
+    rank = np.empty(len(place))
+    rank[place] = np.arange(len(place))
+    _, group = np.unique(stood, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    mean = np.bincount(group, weights=rank) / np.bincount(group)
+    return np.asarray(1.0 - 2.0 * mean[group] / max(1, len(rank) - 1))
 
 
 def order(scores: Scores) -> npt.NDArray[np.intp]:

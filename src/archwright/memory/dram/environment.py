@@ -22,14 +22,7 @@ from archwright.memory.dram.controller import DramController
 from archwright.memory.dram.mapping import AddressMapping, load_mapping
 from archwright.memory.dram.memory import load_memory, memory
 from archwright.memory.dram.simulation import DramResult, simulate
-from archwright.memory.dram.trace import (
-    DramTrace,
-    cloud_1,
-    cloud_2,
-    load_trace,
-    random,
-    stream,
-)
+from archwright.memory.dram.trace import GENERATED, named_trace
 from archwright.search.environment import Fidelity, Measurements, Metric
 from archwright.search.panels import Bars, Panel
 from archwright.search.parameters import Choice, Integer, Ordinal, Parameter
@@ -125,10 +118,17 @@ class DramControllerEnvironment:
             else AddressMapping.ordered(self.memory, order)
         )
         self.clock_mhz = specification.clock_mhz or self.memory.clock_mhz
-        self.trace = _trace(specification, self.folder, self.memory.capacity_bytes)
+        self.trace = named_trace(
+            specification.workload,
+            self.folder,
+            key="environment.workload",
+            requests=specification.requests,
+            seed=specification.trace_seed,
+            capacity_bytes=self.memory.capacity_bytes,
+        )
         self.trace.decode(self.memory, self.mapping)  # refuses what does not fit
         files = {name for name in (named, order) if name.endswith(".json")}
-        files |= {specification.workload} - set(_GENERATED)
+        files |= {specification.workload} - set(GENERATED)
         self._digests = {
             name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
             for name in sorted(files)
@@ -302,26 +302,6 @@ dram_controller = _Factory()
 >>> len(small.evaluate(drawn, seeds=np.zeros(2, np.uint64)))
 2
 """
-
-_GENERATED = {"stream": stream, "random": random, "cloud-1": cloud_1, "cloud-2": cloud_2}
-
-
-def _trace(
-    specification: DramControllerSpecification, folder: Path, capacity_bytes: int
-) -> DramTrace:
-    name, n = specification.workload, specification.requests
-    if name == "stream":
-        return stream(requests=n)
-    if name in _GENERATED:
-        make: Any = _GENERATED[name]
-        rng = np.random.default_rng(specification.trace_seed)
-        trace: DramTrace = make(rng, requests=n, capacity_bytes=capacity_bytes)
-        return trace
-    if not (folder / name).is_file():
-        raise SpecificationError(
-            f"environment.workload: {unknown('trace', name, _GENERATED)}, and no file of that name"
-        )
-    return load_trace(folder / name)
 
 
 def _parameters(grid: str, vary: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -6,21 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from archwright.errors import SpecificationError
 from archwright.memory.dram.controller import DramController
 from archwright.memory.dram.mapping import AddressMapping, load_mapping
 from archwright.memory.dram.memory import load_memory, memory
 from archwright.memory.dram.simulation import simulate
-from archwright.memory.dram.trace import (
-    DramTrace,
-    cloud_1,
-    cloud_2,
-    load_trace,
-    random,
-    stream,
-)
+from archwright.memory.dram.trace import named_trace
 from archwright.specification import option
 
 __all__ = ["DramSpecification", "simulate_dram"]
@@ -63,7 +53,14 @@ class _DramSimulator:
             else AddressMapping.ordered(module, order)
         )
         result = simulate(
-            _trace(specification, folder, module.capacity_bytes),
+            named_trace(
+                specification.trace,
+                folder,
+                key="trace",
+                requests=specification.requests,
+                seed=specification.seed,
+                capacity_bytes=module.capacity_bytes,
+            ),
             module,
             mapping,
             specification.controller,
@@ -84,21 +81,6 @@ class _DramSimulator:
             **{f"energy.{part}": value for part, value in asdict(result.energy).items()},
             **{f"commands.{name}": count for name, count in result.counts.items()},
         }
-
-
-def _trace(specification: DramSpecification, folder: Path, capacity_bytes: int) -> DramTrace:
-    name, n = specification.trace, specification.requests
-    if name == "stream":
-        return stream(requests=n)
-    made = {"random": random, "cloud-1": cloud_1, "cloud-2": cloud_2}
-    if name in made:
-        rng = np.random.default_rng(specification.seed)
-        return made[name](rng, requests=n, capacity_bytes=capacity_bytes)
-    if not (folder / name).is_file():
-        raise SpecificationError(
-            f"trace: {name!r} is no file; expected one, or stream, {', '.join(made)}"
-        )
-    return load_trace(folder / name)
 
 
 simulate_dram = _DramSimulator()

@@ -13,7 +13,16 @@ from archwright.errors import SpecificationError, unknown
 from archwright.memory.dram.mapping import AddressMapping, DecodedAddresses
 from archwright.memory.dram.memory import DramMemory
 
-__all__ = ["DramTrace", "cloud_1", "cloud_2", "load_trace", "random", "stream"]
+__all__ = [
+    "GENERATED",
+    "DramTrace",
+    "cloud_1",
+    "cloud_2",
+    "load_trace",
+    "named_trace",
+    "random",
+    "stream",
+]
 
 _LATEST = 10**12  # clocks of the trace
 
@@ -204,6 +213,36 @@ def cloud_2(
 ) -> DramTrace:
     """Return alternating blocks of 50 to 300 random and sequential reads, random first."""
     return _reads("cloud-2", _blocks(rng, requests, capacity_bytes, sequential=False))
+
+
+GENERATED = ("stream", "random", "cloud-1", "cloud-2")
+"""Names that ``named_trace`` generates instead of reading."""
+
+
+def named_trace(
+    name: str, folder: Path, *, key: str, requests: int, seed: int, capacity_bytes: int
+) -> DramTrace:
+    """Return a generated trace by its name, or the file of that name in a folder.
+
+    Args:
+        name: one of ``GENERATED``, or a file (``.stl``) relative to ``folder``.
+        key: the setting that holds the name, for messages.
+        requests, seed: size and seed of a generated trace; a stream has no randomness.
+        capacity_bytes: addresses of a generated trace lie below it.
+
+    Raises:
+        SpecificationError: neither generated nor a file.
+    """
+    if name == "stream":
+        return stream(requests=requests)
+    if name in GENERATED:
+        make = {"random": random, "cloud-1": cloud_1, "cloud-2": cloud_2}[name]
+        return make(np.random.default_rng(seed), requests=requests, capacity_bytes=capacity_bytes)
+    if not (folder / name).is_file():
+        raise SpecificationError(
+            f"{key}: {unknown('trace', name, GENERATED)}, and no file of that name"
+        )
+    return load_trace(folder / name)
 
 
 def _reads(name: str, address: npt.NDArray[np.uint64]) -> DramTrace:

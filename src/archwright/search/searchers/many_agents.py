@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.goal import Scores, standing
+from archwright.search.goal import Scores, ranks, standing
 from archwright.search.searchers.formulations import (
     FORMULATIONS,
     AtOnce,
@@ -201,18 +201,3 @@ class ManyAgents(SingleLoss, Generations):
     def _load(self, state: dict[str, Any]) -> None:
         self._shared.restore(state["shared"])
         self._load_generation(state)
-
-
-def ranks(stood: Floats) -> Floats:
-    """Return the rank of each design of a batch, 1 for the best to -1; equal ones share theirs.
-
-    >>> ranks(np.array([[0.0, 3.0], [0.0, 1.0], [1.0, 0.1]]))
-    array([ 0.,  1., -1.])
-    """
-    place = np.lexsort((stood[:, 1], stood[:, 0]))
-    rank = np.empty(len(place))
-    rank[place] = np.arange(len(place))
-    _, group = np.unique(stood, axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    mean = np.bincount(group, weights=rank) / np.bincount(group)
-    return np.asarray(1.0 - 2.0 * mean[group] / max(1, len(rank) - 1))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import MissingExtraError
-from archwright.search.goal import Scores, standing
+from archwright.search.goal import Scores, ranks, standing
 from archwright.search.searcher import isolated_rng
 from archwright.search.searchers.limits import share, unit_cube, whole
 from archwright.search.searchers.single import Generations, SingleLoss
@@ -125,14 +125,7 @@ class PPO(SingleLoss, Generations):
 
     def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
         del designs, repeats
-        compared = standing(scores)
-        place = np.lexsort((compared[:, 1], compared[:, 0]))
-        rank = np.empty(len(place))
-        rank[place] = np.arange(len(place))
-        _, group = np.unique(compared, axis=0, return_inverse=True)
-        group = group.reshape(-1)
-        mean = np.bincount(group, weights=rank) / np.bincount(group)
-        reward = 1.0 - 2.0 * mean[group] / max(1, len(rank) - 1)
+        reward = ranks(standing(scores))
         torch, library = self._torch, self._library
         with self._own_randomness():
             buffer = library.rollout_buffer
