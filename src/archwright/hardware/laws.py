@@ -116,9 +116,7 @@ def attention_prefill(
 ) -> Array:
     """Time causal attention of many queries: blocks of queries, the longest one a bound."""
     seen = np.minimum(context, window)
-    before = context - query
-    rising = np.clip(window - before, 0.0, query)  # queries that see all keys before them
-    pairs = rising * before + 0.5 * rising * (rising + 1.0) + (query - rising) * seen
+    pairs, rising = _causal_pairs(query, context, window)
     # A block computes whole steps of keys at the diagonal and at the window's far end.
     pairs = pairs + 0.5 * ROWS * (2.0 * query - rising)
     # The softmax of a score costs a unit as much as that many elements of the head.
@@ -133,6 +131,14 @@ def attention_prefill(
     blocks = batch * heads * np.ceil(query * (1.0 / ROWS)) / machine.units
     start = (c["launch_cycles"] + c["block_cycles"] * blocks) / machine.clock
     return np.asarray(start + around_s + np.maximum(compute, memory))
+
+
+def _causal_pairs(query: Array, context: Array, window: Array) -> tuple[Array, Array]:
+    """Return the pairs of a query and a key it sees, and the queries that see all before them."""
+    before = context - query
+    rising = np.clip(window - before, 0.0, query)
+    pairs = rising * before + 0.5 * rising * (rising + 1.0)
+    return pairs + (query - rising) * np.minimum(context, window), rising
 
 
 def attention_decode(
@@ -245,10 +251,7 @@ def prefill_bound(
     window: Array,
 ) -> Array:
     """Return the arithmetic of causal attention at peak."""
-    before = context - query
-    rising = np.clip(window - before, 0.0, query)
-    pairs = rising * before + 0.5 * rising * (rising + 1.0)
-    pairs = pairs + (query - rising) * np.minimum(context, window)
+    pairs, _ = _causal_pairs(query, context, window)
     return 4.0 * batch * heads * pairs * head_dim / machine.peak
 
 

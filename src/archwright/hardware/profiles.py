@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,7 +14,7 @@ import tomli_w
 from archwright.errors import SpecificationError, nearest, unknown
 from archwright.hardware.devices import Device, device, devices
 from archwright.hardware.laws import LAWS
-from archwright.hardware.tables import catalogue_toml
+from archwright.hardware.tables import catalogue_toml, read_toml
 from archwright.provenance import Source
 
 __all__ = [
@@ -265,12 +264,7 @@ def load_profile(path: str | Path) -> Device:
         SpecificationError: the file cannot be read, or a key is missing or unknown.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecificationError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecificationError(f"{path}: is not TOML: {error}") from None
+    table = read_toml(path)
     for key in table:
         if key not in ("format", "device", "timing_source", *LAWS):
             known = ["device", "timing_source", *LAWS]

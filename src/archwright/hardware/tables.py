@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from archwright.errors import TraceError, nearest
+from archwright.errors import SpecificationError, TraceError, nearest
 
-__all__ = ["Row", "catalogue_rows", "catalogue_toml", "read_rows"]
+__all__ = ["Row", "catalogue_rows", "catalogue_toml", "read_rows", "read_toml"]
 
 
 def catalogue_rows(package: str, name: str) -> list[dict[str, str]]:
@@ -37,6 +37,20 @@ def catalogue_toml(package: str, name: str) -> dict[str, Any]:
     """
     path = resources.files(package) / "catalogue" / name
     return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of the user's own.
+
+    Raises:
+        SpecificationError: the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecificationError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecificationError(f"{path}: is not TOML: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from archwright.errors import SpecificationError, TraceError, nearest
+from archwright.hardware.tables import read_toml
 from archwright.llm.continuous import steady_state
 from archwright.llm.step_cost import Engine, StepCost
 from archwright.provenance import Source
@@ -98,12 +98,7 @@ def load_engine(path: str | Path) -> Engine:
         SpecificationError: the file cannot be read, or a key is missing or unknown.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecificationError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecificationError(f"{path}: is not TOML: {error}") from None
+    table = read_toml(path)
     row = table.get("engine", {})
     known = ("name", "host_step_s", "host_sequence_s", "source", "date", "flag")
     for key in row:

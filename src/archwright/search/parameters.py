@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,7 @@ _LARGEST = 2**53  # beyond it a float64 code no longer names one integer
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Parameter(ABC):
     """Base of all kinds.
 
     Attributes:
@@ -44,14 +45,14 @@ class Parameter:
         return 1
 
     @property
+    @abstractmethod
     def size(self) -> float:
         """Number of values; ``math.inf`` for a real."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def type(self) -> str:
         """``int``, ``float``, ``bool``, ``str`` or ``json``: how values are stored."""
-        raise NotImplementedError
 
     @property
     def even(self) -> tuple[float, float] | None:
@@ -61,25 +62,25 @@ class Parameter:
         """
         return None
 
+    @abstractmethod
     def from_unit(self, unit: Codes) -> Codes:
         """Map (n, width) numbers in [0, 1] to codes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_unit(self, codes: Codes) -> Codes:
         """Map codes to the unit cube; ``from_unit(to_unit(c)) == c``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, codes: Codes) -> npt.NDArray[Any]:
         """Return the n values of (n, width) active codes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def codes(self, values: Sequence[Any]) -> Codes:
         """Return the (n, width) codes of values; NaN rows for values that are not legal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def neighbors(self, code: Codes) -> Codes:
         """Return the (m, width) codes one step away from one value."""
-        raise NotImplementedError
 
     def grid(self, most: int) -> Codes:
         """Return at most ``most`` codes spread over the range; all of them where they fit."""
@@ -88,9 +89,9 @@ class Parameter:
         unit = (np.arange(most) + 0.5) / most
         return np.unique(self.from_unit(np.repeat(unit[:, None], self.width, 1)), axis=0)
 
+    @abstractmethod
     def enumerate(self) -> Codes:
         """Return the codes of every value, in order."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -702,7 +702,7 @@ def _options(searcher: object) -> dict[str, Any]:
     return {
         key: value
         for key, value in sorted(vars(searcher).items())
-        if not key.startswith("_") and key != "library_seconds" and _is_plain(value)
+        if not key.startswith("_") and _is_plain(value)
     }
 
 

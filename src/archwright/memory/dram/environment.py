@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.memory.dram.controller import DramController
-from archwright.memory.dram.mapping import AddressMapping, load_mapping
-from archwright.memory.dram.memory import load_memory, memory
+from archwright.memory.dram.mapping import named_mapping
+from archwright.memory.dram.memory import named_memory
 from archwright.memory.dram.simulation import DramResult, simulate
 from archwright.memory.dram.trace import GENERATED, named_trace
 from archwright.search.environment import Fidelity, Measurements, Metric
@@ -109,14 +109,8 @@ class DramControllerEnvironment:
         self.specification = specification
         self.folder = folder or Path()
         named, order = specification.memory, specification.mapping
-        self.memory = (
-            load_memory(self.folder / named) if named.endswith(".json") else memory(named)
-        )
-        self.mapping = (
-            load_mapping(self.folder / order)
-            if order.endswith(".json")
-            else AddressMapping.ordered(self.memory, order)
-        )
+        self.memory = named_memory(named, self.folder)
+        self.mapping = named_mapping(order, self.memory, self.folder)
         self.clock_mhz = specification.clock_mhz or self.memory.clock_mhz
         self.trace = named_trace(
             specification.workload,

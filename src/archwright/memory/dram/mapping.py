@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,17 @@ def _gather(address: npt.NDArray[np.uint64], bits: tuple[int, ...]) -> npt.NDArr
         value |= run << np.uint64(start)
         start = stop
     return value
+
+
+def named_mapping(name: str, memory: DramMemory, folder: Path) -> AddressMapping:
+    """Return the mapping of an order of parts, or the file (``.json``) of that name in a folder.
+
+    Raises:
+        SpecificationError: neither an order nor a file that can be used.
+    """
+    if name.endswith(".json"):
+        return load_mapping(folder / name)
+    return AddressMapping.ordered(memory, name)
 
 
 def load_mapping(path: str | PathLike[str]) -> AddressMapping:

@@ -153,6 +153,15 @@ def memories() -> list[str]:
     return list(catalogue_toml("archwright.memory", "dram.toml"))
 
 
+def named_memory(name: str, folder: Path) -> DramMemory:
+    """Return a memory of the catalogue, or the file (``.json``) of that name in a folder.
+
+    Raises:
+        SpecificationError: neither in the catalogue nor a file that can be used.
+    """
+    return load_memory(folder / name) if name.endswith(".json") else memory(name)
+
+
 def memory(name: str) -> DramMemory:
     """Return a memory of the catalogue.
 

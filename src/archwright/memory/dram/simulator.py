@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from archwright.memory.dram.controller import DramController
-from archwright.memory.dram.mapping import AddressMapping, load_mapping
-from archwright.memory.dram.memory import load_memory, memory
+from archwright.memory.dram.mapping import named_mapping
+from archwright.memory.dram.memory import named_memory
 from archwright.memory.dram.simulation import simulate
 from archwright.memory.dram.trace import named_trace
 from archwright.specification import option
@@ -44,14 +44,7 @@ class _DramSimulator:
 
     def __call__(self, specification: DramSpecification, *, folder: Path) -> dict[str, Any]:
         """Return time, energy, bandwidth, latency and counts."""
-        named = specification.memory
-        module = load_memory(folder / named) if named.endswith(".json") else memory(named)
-        order = specification.mapping
-        mapping = (
-            load_mapping(folder / order)
-            if order.endswith(".json")
-            else AddressMapping.ordered(module, order)
-        )
+        module = named_memory(specification.memory, folder)
         result = simulate(
             named_trace(
                 specification.trace,
@@ -62,7 +55,7 @@ class _DramSimulator:
                 capacity_bytes=module.capacity_bytes,
             ),
             module,
-            mapping,
+            named_mapping(specification.mapping, module, folder),
             specification.controller,
             specification.clock_mhz or module.clock_mhz,
         )

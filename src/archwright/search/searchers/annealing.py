@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from archwright.search.goal import standing
 from archwright.search.searcher import Trials
+from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
 from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.searchers.single import SingleLoss
 from archwright.search.searchers.steps import Steps
 
 __all__ = ["Annealing"]
 
 
-class Annealing(SingleLoss):
+class Annealing(Stateful):
     """Chains of small steps; a worse design is accepted with probability exp(-increase / T).
 
     The temperature T of a chain falls by ``cooling`` with each step, in units of the standard

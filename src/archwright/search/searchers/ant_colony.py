@@ -10,8 +10,8 @@ import numpy.typing as npt
 from archwright.errors import SpecificationError
 from archwright.search.goal import Scores, standing
 from archwright.search.parameters import Permutation
+from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
-from archwright.search.searchers.single import Generations, SingleLoss
 from archwright.search.searchers.steps import Steps
 from archwright.search.space import ParameterSpace
 
@@ -21,7 +21,7 @@ _MOST = 1024  # values of one parameter that each have their own pheromone
 Floats = npt.NDArray[np.float64]
 
 
-class AntColony(SingleLoss, Generations):
+class AntColony(Stateful, Generations):
     """Ants choose the values of a design one parameter after the other, by pheromone.
 
     With probability ``greediness`` an ant takes the value with the most pheromone (ties at

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from archwright.search.goal import Scores, standing
+from archwright.search.goal import Scores, ranks, standing
 from archwright.search.searchers.axes import Axes
+from archwright.search.searchers.bases import Generations, Replayed, SingleLoss
 from archwright.search.searchers.limits import share, unit_cube, whole
-from archwright.search.searchers.single import Generations, SingleLoss
 
 __all__ = ["CMAES"]
 
 
-class CMAES(SingleLoss, Generations):
+class CMAES(Replayed, SingleLoss, Generations):
     """Adapt a normal distribution over the unit cube to where the good designs lie.
 
     A choice has one coordinate a value and takes the value of the largest. Best where parameters
@@ -96,27 +96,12 @@ class CMAES(SingleLoss, Generations):
 
     def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
         del designs, repeats
-        compared = standing(scores)
-        place = np.lexsort((compared[:, 1], compared[:, 0]))
-        rank = np.empty(len(place))
-        rank[place] = np.arange(len(place))
-        same = (compared[place][1:] == compared[place][:-1]).all(axis=1)
-        for better, worse, equal in zip(place[:-1], place[1:], same, strict=True):
-            if equal:  # equal scores get equal ranks
-                rank[worse] = rank[better]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._strategy.tell(self._points, rank.tolist())
+            self._strategy.tell(self._points, (-ranks(standing(scores))).tolist())
             stop = self._strategy.stop()
         # its other criteria compare values of the loss, and it only sees ranks
         collapsed = {"conditioncov", "noeffectaxis", "noeffectcoord", "tolx"} & set(stop)
         if collapsed or not self._fresh:
             self._size *= 2
             self._restart()
-
-    def state(self) -> None:
-        """Return None: the state of the library only pickles, so trials are replayed."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Never called: there is no state."""
-        raise AssertionError(state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from archwright.search.goal import Objectives
-from archwright.search.searchers.generations import PymooSearcher
 from archwright.search.searchers.limits import single_loss
+from archwright.search.searchers.pymoo import PymooSearcher
 
 __all__ = ["Genetic"]
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError
 from archwright.search.goal import Scores, standing
+from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
 from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.searchers.single import Generations, SingleLoss
 from archwright.search.space import ParameterSpace
 
 __all__ = ["GeneticGray", "GrayCode"]
@@ -62,7 +62,7 @@ class GrayCode:
         return np.asarray((index + 0.5) / np.exp2(self.lengths))
 
 
-class GeneticGray(SingleLoss, Generations):
+class GeneticGray(Stateful, Generations):
     """Tournament selection, two-point crossover and bit mutation over Gray-coded bits.
 
     Each parameter has the bits that its number of values needs. As in ArchGym's genetic

@@ -51,8 +51,6 @@ class GaussianProcess:
     def __init__(self, *, startup: int = 20, samples: int = 64) -> None:
         self.startup = whole("startup", startup, 4)
         self.samples = whole("samples", samples, 8)
-        self.library_seconds = 0.0
-        """Seconds spent on models and acquisitions, for benchmarks."""
 
     def start(
         self,
@@ -121,13 +119,9 @@ class GaussianProcess:
         """Fit models and choose some designs, if there are none to ask."""
         if len(self._queue) or not self._models_possible:
             return False
-        import time
-
-        started = time.perf_counter()
         seed = int(np.random.SeedSequence([self._seed, len(self._memory)]).generate_state(1)[0])
         with isolated_rng(seed):
             self._queue = self._choose(min(self._wanted, _PICKS), seed)
-        self.library_seconds += time.perf_counter() - started
         return bool(len(self._queue))
 
     @property

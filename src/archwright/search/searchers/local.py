@@ -11,9 +11,9 @@ import numpy.typing as npt
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import standing
 from archwright.search.searcher import Trials
+from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import whole
 from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.searchers.single import SingleLoss
 
 __all__ = ["LocalSearch"]
 
@@ -21,7 +21,7 @@ Improvement = Literal["best", "first"]
 _NOWHERE = (np.inf, np.inf)
 
 
-class LocalSearch(SingleLoss):
+class LocalSearch(Stateful):
     """Hill climbing over ``space.neighbors``, with restarts.
 
     A climb draws ``starts`` random designs, begins at the best of them, and asks the neighbors

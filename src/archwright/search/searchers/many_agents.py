@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Scores, ranks, standing
+from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.formulations import (
     FORMULATIONS,
     AtOnce,
@@ -21,7 +22,6 @@ from archwright.search.searchers.formulations import (
 )
 from archwright.search.searchers.limits import flag, share, whole
 from archwright.search.searchers.policy import Policy
-from archwright.search.searchers.single import Generations, SingleLoss
 
 __all__ = ["ManyAgents"]
 
@@ -29,7 +29,7 @@ _REWARDS = ("rank", "loss")
 Floats = npt.NDArray[np.float64]
 
 
-class ManyAgents(SingleLoss, Generations):
+class ManyAgents(Stateful, Generations):
     """Learn how to draw designs by policy gradients, the parameters split over agents.
 
     Episodes have one step and no state, so an agent is a distribution over the values of its

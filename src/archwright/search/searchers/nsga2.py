@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archwright.search.searchers.generations import PymooSearcher
+from archwright.search.searchers.pymoo import PymooSearcher
 
 __all__ = ["NSGA2"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from archwright.errors import SpecificationError
 from archwright.search.goal import Objectives
-from archwright.search.searchers.generations import PymooSearcher
+from archwright.search.searchers.pymoo import PymooSearcher
 
 __all__ = ["NSGA3"]
 

@@ -7,6 +7,7 @@ combinations are its values. Which heads belong to one learner is not the policy
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -60,7 +61,7 @@ class Policy(Protocol):
         """
 
 
-class _Categorical:
+class _Categorical(ABC):
     """Base of policies of one categorical a head; a subclass has its logits and their slope.
 
     Inside, heads of all sizes stand side by side, shape (n, heads, largest size), padded with
@@ -110,13 +111,13 @@ class _Categorical:
             slope -= entropy * p * (finite - self._mean_log(p, logs)[:, :, None])
         return self._backward(slope[:, self._real] / len(actions), actions, kept)
 
+    @abstractmethod
     def _logits(self, actions: Floats, context: Floats) -> tuple[Floats, Any]:
         """Return the logits of all heads in a row, shape (n or 1, Σ sizes), and what is kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _backward(self, slope: Floats, actions: Floats, kept: Any) -> list[Floats]:
         """Return the gradient by the parameters from that by the logits, shape (n, Σ sizes)."""
-        raise NotImplementedError
 
     def _logs(self, logits: Floats) -> Floats:
         padded = np.full((len(logits), *self._real.shape), -np.inf)

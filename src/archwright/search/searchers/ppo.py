@@ -12,8 +12,8 @@ import numpy.typing as npt
 from archwright.errors import MissingExtraError
 from archwright.search.goal import Scores, ranks, standing
 from archwright.search.searcher import isolated_rng
+from archwright.search.searchers.bases import Generations, Replayed, SingleLoss
 from archwright.search.searchers.limits import share, unit_cube, whole
-from archwright.search.searchers.single import Generations, SingleLoss
 from archwright.search.space import ParameterSpace
 
 __all__ = ["PPO"]
@@ -22,7 +22,7 @@ _MOST = 256  # values of one parameter that each have their own logit
 Floats = npt.NDArray[np.float64]
 
 
-class PPO(SingleLoss, Generations):
+class PPO(Replayed, SingleLoss, Generations):
     """Learn a policy that draws whole designs: episodes of one step, without a state.
 
     A space of finite parameters gets one categorical a parameter, any other a normal over the
@@ -141,13 +141,6 @@ class PPO(SingleLoss, Generations):
                 )
             buffer.compute_returns_and_advantage(last_values=torch.zeros(1, 1), dones=np.ones(1))
             library.train()
-
-    def state(self) -> None:
-        """Return None: policy and optimizer are no plain data, so trials are replayed."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Never called: there is no state."""
-        raise AssertionError(state)
 
     @contextlib.contextmanager
     def _own_randomness(self) -> Iterator[None]:

@@ -8,15 +8,15 @@ import numpy as np
 
 from archwright.search.goal import standing
 from archwright.search.searcher import Trials
+from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
 from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.searchers.single import SingleLoss
 from archwright.search.searchers.steps import Steps
 
 __all__ = ["RegularizedEvolution"]
 
 
-class RegularizedEvolution(SingleLoss):
+class RegularizedEvolution(Stateful):
     """Evolution by mutation alone, with removal by age.
 
     The population is the trials told last. A child is a neighbor of the best of a random sample

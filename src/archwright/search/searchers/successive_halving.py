@@ -10,15 +10,15 @@ import numpy as np
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Objectives, Scores, standing
 from archwright.search.searcher import Proposals
+from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import share, whole
 from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.searchers.single import Generations, SingleLoss
 from archwright.search.space import Space
 
 __all__ = ["SuccessiveHalving"]
 
 
-class SuccessiveHalving(SingleLoss, Generations):
+class SuccessiveHalving(Stateful, Generations):
     """Measure random designs at the cheapest fidelity and promote the best of them.
 
     At each rung the best 1 / ``eta`` go on to the next fidelity; after the truest it begins again

@@ -15,6 +15,7 @@ from archwright.search.expression import Expression
 from archwright.search.goal import Objectives
 from archwright.search.parameters import Choice, Integer, Ordinal, Permutation, Real
 from archwright.search.searcher import Trials
+from archwright.search.searchers.bases import Replayed
 from archwright.search.searchers.limits import whole
 from archwright.search.searchers.memory import Memory
 from archwright.search.space import ParameterSpace, Space
@@ -24,7 +25,7 @@ __all__ = ["TPE"]
 _TRIES = 8  # suggestions that repeat a design before one is drawn at random
 
 
-class TPE:
+class TPE(Replayed):
     """Model good and bad designs apart, parameter by parameter, and ask where good ones are dense.
 
     Takes several losses, constraints and conditional parameters. The parameters under one
@@ -44,8 +45,6 @@ class TPE:
     def __init__(self, *, startup: int = 20, candidates: int = 24) -> None:
         self.startup = whole("startup", startup, 1)
         self.candidates = whole("candidates", candidates, 1)
-        self.library_seconds = 0.0
-        """Seconds spent inside Optuna, for benchmarks."""
 
     def start(
         self,
@@ -116,13 +115,6 @@ class TPE:
     def step(self) -> bool:
         """There is no work of its own."""
         return False
-
-    def state(self) -> None:
-        """Return None: a sampler of Optuna only pickles, so trials are replayed."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Never called: there is no state."""
-        raise AssertionError(state)
 
     def _suggest(self) -> Any:
         failed = self._optuna.trial.TrialState.FAIL

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from archwright.search.goal import Objectives, Scores
+from archwright.search.searchers.bases import Generations, Replayed
 from archwright.search.searchers.limits import share, unit_cube, whole
 from archwright.search.searchers.memory import Memory
-from archwright.search.searchers.single import Generations
 from archwright.search.searchers.steps import Steps
 from archwright.search.space import Space
 
@@ -21,7 +22,7 @@ __all__ = ["PymooSearcher"]
 _UNEVALUABLE = 1e9  # constraint violation of a design that nothing is known of
 
 
-class PymooSearcher(Generations):
+class PymooSearcher(Replayed, Generations):
     """Base of the searchers that are algorithms of pymoo.
 
     They work on the unit cube, so every kind of parameter moves; offspring are snapped to legal
@@ -55,8 +56,12 @@ class PymooSearcher(Generations):
         most = float("inf")
         self.crossover_eta = share("crossover_eta", crossover_eta, high=most, above=True)
         self.mutation_eta = share("mutation_eta", mutation_eta, high=most, above=True)
-        self.library_seconds = 0.0
+        self._library_seconds = 0.0
+
+    @property
+    def library_seconds(self) -> float:
         """Seconds spent inside pymoo, for benchmarks."""
+        return self._library_seconds
 
     def start(
         self,
@@ -94,7 +99,7 @@ class PymooSearcher(Generations):
                     cube.decode(x), lambda some: steps(rng, some), rng, tries=4, add=False
                 )
                 snapped = cube.encode(designs)
-                searcher.library_seconds -= time.perf_counter() - started  # this part is ours
+                searcher._library_seconds -= time.perf_counter() - started  # this part is ours
                 return snapped
 
         problem = Problem(
@@ -115,21 +120,21 @@ class PymooSearcher(Generations):
                 repair=Snap(),
             )
             self._pymoo.setup(problem, seed=seed % 2**32, termination=("n_gen", 2**31))
-        self.library_seconds += time.perf_counter() - started
+        self._library_seconds += time.perf_counter() - started
 
     def _check(self, objectives: Objectives) -> None:
         """Refuse a goal that the algorithm cannot take."""
 
+    @abstractmethod
     def _algorithm(self, losses: int, **operators: Any) -> Any:
         """Return the algorithm of pymoo."""
-        raise NotImplementedError
 
     def _breed(self) -> Any:
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._individuals = self._pymoo.infill()
-        self.library_seconds += time.perf_counter() - started
+        self._library_seconds += time.perf_counter() - started
         if self._individuals is None or not len(self._individuals):
             return self._space.concatenate([])
         designs = self._space.decode(self._individuals.get("X"))
@@ -153,15 +158,8 @@ class PymooSearcher(Generations):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._pymoo.advance(infills=self._individuals)
-        self.library_seconds += time.perf_counter() - started
+        self._library_seconds += time.perf_counter() - started
 
     def step(self) -> bool:
         """There is no work of its own."""
         return False
-
-    def state(self) -> None:
-        """Return None: the state of pymoo only pickles, so trials are replayed."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Never called: there is no state."""
-        raise AssertionError(state)

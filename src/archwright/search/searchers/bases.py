@@ -1,7 +1,8 @@
-"""Bases of searchers: one loss with a memory of designs, and whole generations."""
+"""Bases of searchers: one loss and a memory of designs, states, whole generations."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,14 +14,13 @@ from archwright.search.searchers.limits import single_loss
 from archwright.search.searchers.memory import Memory, designs_from, plain_designs
 from archwright.search.space import Space
 
-__all__ = ["Generations", "SingleLoss"]
+__all__ = ["Generations", "Replayed", "SingleLoss", "Stateful"]
 
 
-class SingleLoss:
+class SingleLoss(ABC):
     """Base of searchers with one loss, one generator and a memory of what they asked.
 
-    A subclass begins in ``_begin``, and gives and takes the rest of its state in ``_save`` and
-    ``_load``.
+    A subclass begins in ``_begin``. Its state is stored (``Stateful``) or replayed (``Replayed``).
     """
 
     name: ClassVar[str]
@@ -49,6 +49,16 @@ class SingleLoss:
         """There is no work of its own."""
         return False
 
+    @abstractmethod
+    def _begin(self) -> None: ...
+
+
+class Stateful(SingleLoss):
+    """Base of those whose state is plain data: it is stored, and they continue from it.
+
+    A subclass gives and takes what is its own in ``_save`` and ``_load``.
+    """
+
     def state(self) -> dict[str, Any] | None:
         """Return everything that the asks depend on."""
         return {
@@ -63,17 +73,25 @@ class SingleLoss:
         self._memory.restore(state["asked"])
         self._load(state)
 
-    def _begin(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _save(self) -> dict[str, Any]: ...
 
-    def _save(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _load(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, state: dict[str, Any]) -> None: ...
 
 
-class Generations:
+class Replayed:
+    """Base of those whose library has no state to store: their trials are replayed."""
+
+    def state(self) -> None:
+        """Return None: there is no plain state to store."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Never called: there is no state."""
+        raise AssertionError(state)
+
+
+class Generations(ABC):
     """Base of searchers that ask a generation, wait for all of it, and learn.
 
     A subclass gives ``_breed() -> designs``, none where it has finished, and
@@ -106,11 +124,11 @@ class Generations:
         self._clear()
         self._learn(designs, _joined([s for s, _ in told]), np.concatenate([r for _, r in told]))
 
-    def _breed(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _breed(self) -> Any: ...
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None: ...
 
     def _clear(self) -> None:
         self._generation = None
