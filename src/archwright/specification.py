@@ -252,7 +252,8 @@ def replace_paths(specification: T, values: Mapping[str, Any]) -> T:
             changed[head] = _read(value, hints[head], path)
             _check_legal(changed[head], fields[head].metadata, path)
     for head, table in inner.items():
-        changed[head] = replace_paths(getattr(specification, head), table)
+        within = changed.get(head, getattr(specification, head))
+        changed[head] = replace_paths(within, table)
     return cast(T, dataclasses.replace(cast(Any, specification), **changed))
 
 

@@ -10,8 +10,8 @@ from archwright.explain import (
     Front,
     Quantity,
     ReportContent,
+    Section,
     Unranked,
-    hypervolume_history,
     knee,
     next_steps,
 )
@@ -161,7 +161,12 @@ def example_content() -> ReportContent:
                 source="no measurement at hand",
             ),
         ],
-        history=hypervolume_history(losses, feasible, [60.0, -30.0]).tolist(),
+        sections=[
+            Section(
+                title="How the search went",
+                table=Table(title="Best so far", columns=["trial", "cost"], rows=[[1, 14.0]]),
+            )
+        ],
         command="archwright run chat_fleet.toml --set environment.rate_per_s=20.0",
         versions={"archwright": "0.1.0", "python": "3.13.5", "highspy": "1.12.0"},
     )

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from archwright.explain import figures
+from archwright.explain.figures.style import turns
 from archwright.search.panels import Bars
 
 
@@ -53,18 +54,14 @@ def test_bars_write_their_values():
     assert figure.layout.showlegend
 
 
-def test_histories_are_thinned_to_their_turns():
-    volumes = np.concatenate((np.zeros(5000), np.ones(5000)))
-    assert list(figures.hypervolume_history(volumes).data[0].x) == [0, 5000, 9999]
-    figure = figures.optimization_history(
-        [3, 5, 1, 9, 7], feasible=[True, True, True, False, True], direction="maximize"
-    )
-    assert list(figure.data[1].x) == [0, 1, 4]
-    assert list(figure.data[1].y) == [3, 5, 7]
-
-
 def test_import_needs_neither_plotly_nor_jinja():
     code = (
         "import sys, archwright.explain; sys.exit(bool({'plotly', 'jinja2'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_curves_are_thinned_to_their_turns():
+    """Flat stretches keep their ends."""
+    volumes = np.concatenate((np.zeros(5000), np.ones(5000)))
+    assert turns(volumes).tolist() == [0, 5000, 9999]

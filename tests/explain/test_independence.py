@@ -124,3 +124,12 @@ def test_mistakes() -> None:
             independence({**columns, **changed}, metric, **options)  # type: ignore[arg-type]
     with pytest.raises(SpecificationError, match="no parameter has two values"):
         independence({"a": np.zeros(20), "t": np.arange(20.0)}, "t", log=False)
+
+
+def test_an_inactive_number_keeps_the_levels_of_the_active_ones() -> None:
+    """y = 1 + 3x where x is active: x explains all, and what switches it on only a part."""
+    rng = np.random.default_rng(0)
+    on = rng.random(2000) < 0.5
+    x = np.where(on, rng.random(2000), np.nan)
+    found = independence({"on": on, "x": x, "y": 1.0 + np.where(on, 3.0 * x, 0.0)}, "y", log=False)
+    assert found.effects["x"] > 0.95 > 0.8 > found.effects["on"]

@@ -123,7 +123,6 @@ def test_hostile_names_stay_text(content):
         unranked=[Unranked(reason=HOSTILE, count=1, designs=[HOSTILE])],
         command=HOSTILE,
         versions={HOSTILE: HOSTILE},
-        history=[0.0, 1.0],
     )
     text = render(hostile)
     assert "<script>alert" not in text
@@ -132,7 +131,7 @@ def test_hostile_names_stay_text(content):
     def scripts(page):
         return [attributes for tag, attributes in Page(page).elements if tag == "script"]
 
-    assert len(scripts(text)) == 5  # three figures, the library, the drawing
+    assert len(scripts(text)) == 4  # two figures, the library, the drawing
 
 
 def test_the_least_content_is_a_page():

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from archwright.errors import StudyError
 from archwright.explain import comparison, comparison_sections, sections, show
 from archwright.explain.compose import compose, compose_comparison, diagnosis
 from archwright.explain.report import render
@@ -61,6 +62,22 @@ def test_sections_that_cannot_be_are_left_out() -> None:
     few = [s.title for s in sections(run(mixed(), trials=5, **GOAL))]
     assert not any("depends on" in title for title in few)
     assert "Designs in parallel coordinates" in few
+    between = [s.title for s in sections(run(mixed(), trials=30, **GOAL))]
+    assert any("depends on" in title for title in between)  # enough for importance,
+    assert not any("act together" in title for title in between)  # not for pairs
+
+
+def test_a_run_without_feasible_designs_compares_with_others() -> None:
+    """It shows no direction, so the other's is taken; another goal is still refused."""
+    goal = {"minimize": ["cost"], "maximize": ["quality"]}
+    some, nothing = run(mixed(), trials=40, **goal), run(mixed(limit=-1.0), trials=40, **goal)
+    for runs in ({"some": some, "nothing": nothing}, {"nothing": nothing, "some": some}):
+        table = comparison(runs)
+        assert table.columns[-2:] == ["least cost", "greatest quality"]
+        row = dict(zip(table.columns, table.rows[list(runs).index("nothing")], strict=True))
+        assert (row["feasible"], row["greatest quality"]) == (0, None)
+    with pytest.raises(StudyError, match="only equal goals compare"):
+        comparison({"some": some, "other": run(mixed(), trials=40, minimize=["cost", "quality"])})
 
 
 def test_hypervolumes_have_one_reference(runs) -> None:
@@ -116,7 +133,7 @@ def test_studies_show_themselves_in_notebooks(runs, monkeypatch) -> None:
     """A small table for a result, each figure once for show."""
     text = runs["<i>random"]._repr_html_()
     assert "300 designs" in text
-    assert "budget of 300 evaluations" in text or "evaluations" in text
+    assert "budget of 300 evaluations" in text
     assert "&lt;b&gt;size" in text
     assert "<b>size" not in text
     shown = []

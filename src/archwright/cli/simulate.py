@@ -63,6 +63,10 @@ def _take(words: list[str], flag: str) -> str | None:
     """Take a flag and its value out of the words."""
     from archwright.errors import SpecificationError
 
+    for at, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            del words[at]
+            return word.removeprefix(f"{flag}=")
     if flag not in words:
         return None
     at = words.index(flag)

@@ -55,14 +55,15 @@ def _sweep(options: argparse.Namespace) -> int:
         )
     result = sweep.run(
         workers=options.workers,
-        progress=None if options.quiet else lambda done, of: _say(done, of),
+        progress=None if options.quiet else _say,
     )
     columns, rows = result.table()
     print_table(columns, rows, as_json=options.json)
     if not options.json:
         print(f"compared by: {result.loss}")
         print(f"runs: {folder / 'sweep.csv'}")
-        print(f"report: {write_lottery(result, folder / 'report.html', options.study.stem)}")
+    page = write_lottery(result, folder / "report.html", options.study.stem)
+    print(f"report: {page}", file=sys.stderr if options.json else sys.stdout)
     return 0
 
 

@@ -6,6 +6,7 @@ Report, notebook and page read trials through these columns, so they cannot disa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,17 @@ import pyarrow.compute as pc
 from archwright.errors import SpecificationError, unknown
 from archwright.search.record import Result
 
-__all__ = ["Column", "known", "metric", "objective", "objectives", "parameter", "parameters"]
+__all__ = [
+    "Column",
+    "evenly",
+    "known",
+    "metric",
+    "objective",
+    "objectives",
+    "parameter",
+    "parameters",
+    "shown_sign",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,12 +141,23 @@ def metric(result: Result, name: str) -> Column:
     if name not in result.schema.metrics:
         raise SpecificationError(unknown("metric", name, result.schema.metrics))
     values = np.asarray(result.metric(name), dtype=np.float64)
-    sign = 1.0
-    if name in result.schema.losses:
-        losses = result.column(f"loss.{name}")
-        both = np.isfinite(values) & np.isfinite(losses) & (values != 0)
-        sign = -1.0 if both.any() and bool((losses[both] == -values[both]).all()) else 1.0
+    sign = shown_sign(result, name) or 1.0
     return Column(name=name, values=values, log=_wide(values), sign=sign)
+
+
+def shown_sign(result: Result, name: str) -> float | None:
+    """Return 1 where a goal minimizes a metric, -1 where it maximizes, None where none shows.
+
+    The sign of a loss is not stored; a trial with a loss and a value other than 0 shows it.
+    """
+    if name not in result.schema.losses or name not in result.schema.metrics:
+        return None
+    values = np.asarray(result.metric(name), dtype=np.float64)
+    losses = result.column(f"loss.{name}")
+    both = np.isfinite(values) & np.isfinite(losses) & (values != 0)
+    if not both.any():
+        return None
+    return -1.0 if bool((losses[both] == -values[both]).all()) else 1.0
 
 
 def objective(result: Result, name: str) -> Column:
@@ -158,6 +180,13 @@ def known(result: Result, column: Column) -> npt.NDArray[np.bool_]:
     """Say for each design whether it is feasible and has this value."""
     feasible = np.asarray(result.column("feasible"), dtype=bool)
     return feasible & np.isfinite(column.values)
+
+
+def evenly(rows: Any, most: int) -> Any:
+    """At most ``most`` of some rows, evenly spread; all of them where they fit."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def _wide(values: Floats) -> bool:

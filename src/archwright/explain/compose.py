@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.explain.columns import objectives
 from archwright.explain.front import Quantity, best_per_metric
 from archwright.explain.report import Assumption, Front, ReportContent, Unranked
-from archwright.explain.runs import comparison
+from archwright.explain.runs import goal_columns
 from archwright.explain.sections import comparison_sections, sections
 from archwright.explain.tradeoffs import next_steps
 from archwright.search.environment import Environment, Metric
 from archwright.search.expression import Expression
 from archwright.search.goal import Goal
-from archwright.search.panels import Table
+from archwright.search.panels import Facts, Table
 from archwright.search.record import Result
 from archwright.search.space import Design
 
@@ -145,8 +144,6 @@ def compose(
     notes: list[str] = diagnosis(result, environment)
     panels = list(_ask(environment, "panels", design) or [])
     if notes:
-        from archwright.search.panels import Facts
-
         panels.insert(0, Facts(title="Why nothing meets the limits", items=notes))
     return ReportContent(
         title=title,
@@ -178,14 +175,16 @@ def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportCon
     """
     from archwright import __version__
 
-    table = comparison(runs)
+    found = comparison_sections(runs)
+    table = found[0].table
+    assert table is not None
+    columns = goal_columns(runs)
     goal = ", ".join(
-        f"{'minimize' if column.sign > 0 else 'maximize'} {column.name}"
-        for column in objectives(next(iter(runs.values())))
+        f"{'minimize' if column.sign > 0 else 'maximize'} {column.name}" for column in columns
     )
     several = "hypervolume" in table.columns
     at = table.columns.index("hypervolume") if several else len(table.columns) - 1
-    sign = -1.0 if several else objectives(next(iter(runs.values())))[0].sign
+    sign = -1.0 if several else columns[0].sign
     scored = [(sign * v, row) for row in table.rows if isinstance(v := row[at], float)]
     answer = "No run has a feasible design."
     if scored:
@@ -197,7 +196,7 @@ def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportCon
         title=f"{len(runs)} runs compared",
         answer=answer,
         subtitle=goal,
-        sections=comparison_sections(runs),
+        sections=found,
         command=command,
         versions={"archwright": __version__},
     )

@@ -57,6 +57,7 @@ def sobol(
         InfeasibleError: designs without a value; the indices do not exist then.
     """
     space = _check(environment, metric, "sobol")
+    _draws(bootstrap)
     if samples < 2 or samples & (samples - 1):
         raise SpecificationError(f"samples: expected a power of 2, found {samples}")
     from scipy.stats import qmc
@@ -133,6 +134,7 @@ def morris(
         InfeasibleError: no step of a parameter has a value at both ends.
     """
     space = _check(environment, metric, "morris")
+    _draws(bootstrap)
     if paths < 2:
         raise SpecificationError(f"paths: expected at least 2, found {paths}")
     rng = np.random.default_rng(seed)
@@ -174,6 +176,11 @@ def morris(
         },
         notes=_notes(environment, repaired, int((~whole).sum())),
     )
+
+
+def _draws(bootstrap: int) -> None:
+    if bootstrap < 1:
+        raise SpecificationError(f"bootstrap: expected at least 1, found {bootstrap}")
 
 
 def _check(environment: Any, metric: str, method: str) -> ParameterSpace:

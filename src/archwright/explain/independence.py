@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search import Result
@@ -177,9 +176,11 @@ def _columns(
 
 def _levels(column: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if column.dtype.kind in "iuf":
-        if len(np.unique(column)) > _LEVELS:
-            edges = np.quantile(column, np.linspace(0, 1, _LEVELS + 1)[1:-1])
-            column = np.searchsorted(edges, column, side="right")
+        inactive = np.isnan(column)  # a level of its own
+        known = column[~inactive]
+        if len(np.unique(known)) > _LEVELS:
+            edges = np.quantile(known, np.linspace(0, 1, _LEVELS + 1)[1:-1])
+            column = np.where(inactive, -1, np.searchsorted(edges, column, side="right"))
         found = np.unique(column, return_inverse=True)[1]
     else:
         found = np.unique([repr(v) for v in column.tolist()], return_inverse=True)[1]
@@ -232,5 +233,7 @@ class _Model:
 
 
 def _solve(gram: Floats, moment: Floats) -> Floats:
+    from scipy.linalg import cho_factor, cho_solve
+
     ridge = 1e-6 * np.eye(len(gram))
     return np.asarray(cho_solve(cho_factor(gram + ridge), moment))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
-from archwright.explain.columns import known, objective, parameters
+from archwright.explain.columns import evenly, known, objective, parameters
 from archwright.search.panels import Table
 from archwright.search.record import Result
 
@@ -70,8 +70,7 @@ def interactions(
         raise InfeasibleError(
             f"interactions need {_FEWEST} feasible designs with {metric!r}, found {len(rows)}"
         )
-    if len(rows) > _ROWS:
-        rows = rows[np.linspace(0, len(rows) - 1, _ROWS).astype(int)]
+    rows = evenly(rows, _ROWS)
     values = column.values[rows]
     if scale == "rank":
         values = np.unique(values, return_inverse=True)[1].astype(np.float64)

@@ -173,10 +173,11 @@ def _distribution(values: list[Any], parameter: object) -> Any:
 
 
 def _started(result: Result, seconds: float) -> float:
-    """When the first trial may have started: the folder's last writing less the seconds."""
+    """When the first trial may have started: when its folder was made, or now less the seconds."""
     store = None if result.folder is None else result.folder / "store.json"
-    written = store.stat().st_mtime if store is not None and store.exists() else time.time()
-    return written - seconds if store is None else written
+    if store is not None and store.exists():
+        return store.stat().st_mtime
+    return time.time() - seconds
 
 
 def _violation(value: float | None) -> float:

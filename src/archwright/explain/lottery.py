@@ -28,13 +28,16 @@ def write_lottery(result: SweepResult, path: Path, title: str) -> Path:
         f"{len(clear)} of {len(contests) - 1} searchers beat random search beyond chance."
     )
     spread = {c.searcher: c.worst[0] - c.best[0] for c in contests if c.settings > 1}
-    between = max(c.best[0] for c in contests if c.searcher != "random") - first.best[0]
+    tuned = [c.best[0] for c in contests if c.searcher != "random"]
+    evaluations = [run.evaluations for run in result.runs]
+    least, most = min(evaluations), max(evaluations)
     facts = [
-        f"Between the best settings of the searchers lie {between:.3g}; between the best and the "
+        f"Between the best settings of the searchers lie "
+        f"{max(tuned, default=first.best[0]) - first.best[0]:.3g}; between the best and the "
         f"worst setting of one searcher up to {max(spread.values(), default=0.0):.3g}.",
         "The best setting was chosen after the fact; its probability is corrected for the number "
         "of settings and searchers tried. The median setting is what one gets without tuning.",
-        f"Every run had {contests[0].evaluations:.0f} unique evaluations.",
+        f"Every run had {least if least == most else f'{least} to {most}'} unique evaluations.",
     ]
     content = ReportContent(
         title=f"Sweep of {title}",

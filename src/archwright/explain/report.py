@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError
+from archwright.explain.columns import evenly
 from archwright.explain.front import Direction
 from archwright.explain.sections import Section
 from archwright.search.panels import Bars, Panel, Roofline, Strips, Table
@@ -96,7 +97,6 @@ class ReportContent:
         best_per_metric: the best design for each metric.
         unranked: designs listed apart.
         assumptions: what the answer stands on, with provenance.
-        history: hypervolume after each trial.
         sections: what explains the search, in order.
         command: what repeats the study.
         versions: name to version.
@@ -113,7 +113,6 @@ class ReportContent:
     best_per_metric: Table | None = None
     unranked: Sequence[Unranked] = ()
     assumptions: Sequence[Assumption] = ()
-    history: Sequence[float] = ()
     sections: Sequence[Section] = ()
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -196,20 +195,6 @@ def _figures(content: ReportContent) -> dict[str, dict[str, Any]]:
             add(f"panel-{number}", draw.roofline(panel), *_roofline_view(panel))
         elif isinstance(panel, Strips):
             add(f"panel-{number}", draw.strips(panel), *_strips_view(panel))
-    if len(content.history):
-        volumes = np.asarray(content.history, float)
-        marks = np.unique(np.linspace(0, len(volumes) - 1, 11).round().astype(int))
-        add(
-            "history",
-            draw.hypervolume_history(volumes),
-            f"Line chart. Hypervolume over {len(volumes)} trials, from {_cell(volumes[0])} "
-            f"to {_cell(volumes[-1])}.",
-            Table(
-                title="Hypervolume over the trials",
-                columns=["trial", "hypervolume"],
-                rows=[[int(mark), float(volumes[mark])] for mark in marks],
-            ),
-        )
     for number, section in enumerate(content.sections):
         if section.figure is not None:
             name = f"section-{number}"
@@ -261,7 +246,7 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
     if front.chosen is not None:
         always[front.chosen] = True
     rest = np.flatnonzero(~always)
-    drawn = rest[np.linspace(0, len(rest) - 1, min(_DRAWN, len(rest))).astype(int)]
+    drawn = evenly(rest, _DRAWN)
     rows = np.sort(np.concatenate((np.flatnonzero(always), drawn)))
     figure = pareto_front(
         x[rows],

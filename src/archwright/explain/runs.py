@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, StudyError
-from archwright.explain.columns import Column, known, objectives
+from archwright.explain.columns import Column, known, objective, objectives, shown_sign
 from archwright.explain.front import hypervolume_history
 from archwright.search.panels import Table
 from archwright.search.record import Result
 from archwright.solve.pareto import hypervolume, nondominated
 
-__all__ = ["Curve", "Scale", "check_goals", "comparison", "progress", "scale"]
+__all__ = ["Curve", "Scale", "check_goals", "comparison", "goal_columns", "progress", "scale"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,12 +73,15 @@ def check_goals(runs: Mapping[str, Result]) -> None:
     if not runs:
         raise SpecificationError("nothing to compare: name at least one study")
     first, *others = runs
-    wanted = _goal(runs[first])
+    wanted = goal_columns(runs)
     for name in others:
-        if _goal(runs[name]) != wanted:
+        found = runs[name]
+        same = list(found.schema.losses) == [column.name for column in wanted]
+        if not same or any(shown_sign(found, c.name) not in (None, c.sign) for c in wanted):
+            goal = ", ".join(_goal(objectives(found)))
             raise StudyError(
-                f"{name}: has the goal {', '.join(_goal(runs[name]))}, {first} has "
-                f"{', '.join(wanted)}; only equal goals compare"
+                f"{name}: has the goal {goal}, {first} has {', '.join(_goal(wanted))}; only equal "
+                "goals compare"
             )
 
 
@@ -147,7 +150,7 @@ def comparison(runs: Mapping[str, Result]) -> Table:
     columns = ["run", "designs", "feasible", "front"]
     if several:
         columns.append("hypervolume")
-    columns += [f"{way} at 25 %", f"{way} at 50 %", *(_heading(c) for c in _columns(runs))]
+    columns += [f"{way} at 25 %", f"{way} at 50 %", *(_heading(c) for c in goal_columns(runs))]
     note = (
         "Hypervolume: losses scaled by the common front of the runs, reference 1.1; at a share "
         "of the run's own designs."
@@ -157,8 +160,16 @@ def comparison(runs: Mapping[str, Result]) -> Table:
     return Table(title="The runs", columns=columns, rows=rows, note=note)
 
 
-def _columns(runs: Mapping[str, Result]) -> list[Column]:
-    return objectives(next(iter(runs.values())))
+def goal_columns(runs: Mapping[str, Result]) -> list[Column]:
+    """The goal's columns, each from the first run whose trials show its direction."""
+    first, *others = runs.values()
+    columns = objectives(first)
+    for place, column in enumerate(columns):
+        showing = (run for run in (first, *others) if shown_sign(run, column.name) is not None)
+        run = next(showing, first)
+        if column.name in run.schema.losses:
+            columns[place] = objective(run, column.name)
+    return columns
 
 
 def _heading(column: Column) -> str:
@@ -170,10 +181,9 @@ def _best(result: Result, column: Column) -> float:
     return float(column.sign * losses.min()) if len(losses) else float("nan")
 
 
-def _goal(result: Result) -> list[str]:
-    """The losses, with their direction where trials show it."""
+def _goal(columns: Sequence[Column]) -> list[str]:
     words = {1.0: "minimize", -1.0: "maximize"}
-    return [f"{words[column.sign]} {column.name}" for column in objectives(result)]
+    return [f"{words[column.sign]} {column.name}" for column in columns]
 
 
 def _complete(result: Result) -> Floats:

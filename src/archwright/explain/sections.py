@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,8 +134,9 @@ def _parameter_views(result: Result, metric: str, tables: list[Sensitivity]) -> 
         title = f"{metric} over {ranked[0]} and {ranked[1]}"
         found.append(_section(title, view, f"Heat map of {title}.", None, details=True))
     if tables and len(ranked) > 1:
-        pairs = interactions(result, metric)
-        found.append(Section(title=pairs.title, table=pairs, note=pairs.note, details=True))
+        with contextlib.suppress(InfeasibleError):  # too few designs: left out, as documented
+            pairs = interactions(result, metric)
+            found.append(Section(title=pairs.title, table=pairs, note=pairs.note, details=True))
     if ranked:
         view = figures.slice_plot(result, metric, parameters=ranked[:_SLICED])
         alt = f"Scatter charts of {metric} over {', '.join(ranked[:_SLICED])}."

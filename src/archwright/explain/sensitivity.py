@@ -195,7 +195,8 @@ def importance(
     names = tuple(result.schema.parameters)
     silent = [name for name, value in zip(names, index, strict=True) if np.isnan(value)]
     if silent:
-        notes.append(f"Too few rows or a single value, no index: {', '.join(silent)}.")
+        why = "Too few rows, a single value or too many levels"
+        notes.append(f"{why}, no index: {', '.join(silent)}.")
     return Sensitivity(
         metric=metric,
         method=method,

@@ -6,8 +6,6 @@ figure leaves out, it says: in the names of its legend, and as ``figure.layout.m
 
 from archwright.explain.figures.designs import (
     bars,
-    hypervolume_history,
-    optimization_history,
     pareto_front,
     roofline,
     strips,
@@ -25,9 +23,7 @@ __all__ = [
     "compare_fronts",
     "contour",
     "convergence",
-    "hypervolume_history",
     "importance_bars",
-    "optimization_history",
     "parallel_coordinates",
     "pareto_front",
     "roofline",

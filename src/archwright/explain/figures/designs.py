@@ -18,7 +18,6 @@ from archwright.explain.figures.style import (
     SKY,
     finish,
     safe,
-    turns,
 )
 from archwright.explain.front import Direction
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bars",
-    "hypervolume_history",
-    "optimization_history",
     "pareto_front",
     "roofline",
     "strips",
@@ -269,79 +266,6 @@ def strips(panel: Strips) -> go.Figure:
         )
     figure.update_yaxes(title=safe(panel.unit))
     return finish(figure, height=380)
-
-
-def hypervolume_history(volumes: ArrayLike) -> go.Figure:
-    """Draw the hypervolume after each trial; flat stretches are drawn by their ends."""
-    import plotly.graph_objects as go
-
-    values = np.asarray(volumes, float)
-    at = turns(values)
-    figure = go.Figure(
-        go.Scatter(
-            x=at.tolist(),
-            y=values[at].tolist(),
-            mode="lines",
-            line={"color": BLUE, "width": 2, "shape": "hv"},
-            hovertemplate="after trial %{x}: %{y:.4g}<extra></extra>",
-        )
-    )
-    figure.update_xaxes(title="trial")
-    figure.update_yaxes(title="hypervolume", rangemode="tozero")
-    figure.update_layout(margin={"t": 12})
-    return finish(figure, height=280)
-
-
-def optimization_history(
-    values: ArrayLike,
-    *,
-    feasible: ArrayLike | None = None,
-    direction: Direction = "minimize",
-    axis: str = "value",
-) -> go.Figure:
-    """Draw each trial's value and the best feasible one so far.
-
-    Args:
-        values: shape (n,), in the order of the trials; NaN where unknown.
-        feasible: shape (n,); every trial when not given.
-        direction: which way is better.
-        axis: name of the value with its unit.
-    """
-    import plotly.graph_objects as go
-
-    scores = np.asarray(values, float)
-    fine = np.isfinite(scores)
-    fine &= True if feasible is None else np.asarray(feasible, bool)
-    sign = 1.0 if direction == "minimize" else -1.0
-    best = sign * np.minimum.accumulate(np.where(fine, sign * scores, np.inf))
-    trials = np.flatnonzero(fine)
-    at = turns(best)
-    at = at[np.isfinite(best[at])]
-    hover = "trial %{x}: %{y:.4g}<extra></extra>"
-    figure = go.Figure(
-        [
-            go.Scatter(
-                x=trials.tolist(),
-                y=scores[trials].tolist(),
-                name="feasible trials",
-                mode="markers",
-                marker={"size": 5, "color": GREY},
-                opacity=0.5,
-                hovertemplate=hover,
-            ),
-            go.Scatter(
-                x=at.tolist(),
-                y=best[at].tolist(),
-                name="best so far",
-                mode="lines",
-                line={"color": BLUE, "width": 2, "shape": "hv"},
-                hovertemplate=hover,
-            ),
-        ]
-    )
-    figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=safe(axis))
-    return finish(figure, height=320)
 
 
 def _label_place(x: Any, y: Any, front: Any, others: Any) -> tuple[int, int]:

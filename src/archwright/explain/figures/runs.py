@@ -9,18 +9,17 @@ import numpy as np
 import pyarrow as pa
 
 from archwright.errors import SpecificationError
-from archwright.explain.columns import known, objective, objectives
+from archwright.explain.columns import evenly, known, objective
 from archwright.explain.figures.style import (
     BLUE,
     COLORS,
     GREY,
     RED,
-    evenly,
     finish,
     safe,
     turns,
 )
-from archwright.explain.runs import check_goals, progress
+from archwright.explain.runs import check_goals, goal_columns, progress
 from archwright.search.record import Result
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def convergence(runs: Result | Mapping[str, Result]) -> go.Figure:
                 showlegend=len(named) > 1,
             )
         )  # fmt: skip
-    columns = objectives(next(iter(named.values())))
+    columns = goal_columns(named)
     title = "hypervolume" if len(columns) > 1 else f"best {safe(columns[0].name)} so far"
     figure.update_xaxes(title="designs evaluated")
     figure.update_yaxes(title=title)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "BLUE", "COLORS", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "evenly", "finish", "safe",
+    "BLUE", "COLORS", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "finish", "safe",
     "turns",
 ]  # fmt: skip
 
@@ -75,10 +75,3 @@ def turns(values: Any) -> Any:
 
 def safe(text: str) -> str:
     return html.escape(text, quote=False)
-
-
-def evenly(rows: Any, most: int) -> Any:
-    """At most ``most`` of some rows, evenly spread; all of them where they fit."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).astype(int)]

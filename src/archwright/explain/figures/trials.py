@@ -11,13 +11,14 @@ import numpy.typing as npt
 from archwright.errors import SpecificationError
 from archwright.explain.columns import (
     Column,
+    evenly,
     known,
     objective,
     objectives,
     parameter,
     parameters,
 )
-from archwright.explain.figures.style import BLUE, GREY, RED, evenly, finish, safe
+from archwright.explain.figures.style import BLUE, GREY, RED, finish, safe
 from archwright.explain.sensitivity import Sensitivity
 from archwright.search.record import Result
 
@@ -230,7 +231,7 @@ def slice_plot(
         }
     )
     note = f"{int(good.sum()):,} designs have {metric}"
-    note += f"; {_DOTS:,} of them a panel are drawn." if good.sum() > _DOTS else "."
+    note += f"; at most {_DOTS:,} of them a panel are drawn." if good.sum() > _DOTS else "."
     if parameters is None and len(every) > _PANELS:
         note += f" The first {_PANELS} of {len(every)} parameters."
     figure.update_layout(meta={"note": note})
@@ -259,7 +260,7 @@ def contour(result: Result, x: str, y: str, metric: str) -> go.Figure:
     up, lines = _cells(second.take(rows))
     cell = up * len(columns) + across
     counts = np.bincount(cell, minlength=len(lines) * len(columns))
-    values = column.scaled[rows] if column.log else column.values[rows]
+    values = column.scaled[rows]
     sums = np.bincount(cell, weights=values, minlength=len(counts))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (sums / counts).reshape(len(lines), len(columns))
