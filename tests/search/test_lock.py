@@ -146,6 +146,8 @@ def test_over_a_network_a_silent_owner_is_fenced_off(tmp_path: Path) -> None:
         asleep.check()
     with pytest.raises(StoreError, match="has taken the study over"):
         asleep.beat()
+    asleep.release()
+    taken.check()  # the lock it lost stays its new owner's
 
 
 @pytest.mark.usefixtures("network")

@@ -210,3 +210,17 @@ def test_designs_outside_the_new_space_are_refused(tmp_path: Path) -> None:
         start_designs(ParameterSpace(narrow), tmp_path / "run", what="all")
     with pytest.raises(SpecificationError, match="unknown parameter 'depth'"):
         start_designs(ParameterSpace({"depth": Integer(1, 9)}), tmp_path / "run")
+
+
+def test_features_are_as_wide_whatever_is_active() -> None:
+    """A permutation that no design of a batch has takes its columns all the same."""
+    space = ParameterSpace({"on": Choice([False, True]), "order": Permutation(4, when="on")})
+    rows = space.from_columns({"on": [False, True], "order": [None, (2, 0, 1, 3)]})
+    both, off = features(space, rows), features(space, rows.take(np.array([0])))
+    assert both.shape == (2, 6) and off.shape == (1, 6)
+
+
+def test_another_way_to_learn_is_another_version() -> None:
+    trials = run(RandomSearch(), 60)
+    assert fit(trials, seed=0).version != fit(trials, seed=256).version
+    assert fit(trials, test=0.2).version != fit(trials, test=0.5).version

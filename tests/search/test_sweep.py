@@ -12,11 +12,13 @@ import pytest
 
 from archwright.cli import main
 from archwright.errors import SpecificationError, StoreError
+from archwright.explain.lottery import write_lottery
 from archwright.search import Goal
 from archwright.search.record import load_result
-from archwright.search.sweep import Sweep, SweepResult, _holm, default_grid, settings
+from archwright.search.sweep import Run, Sweep, SweepResult, _holm, default_grid, settings
 from archwright.search.table import TableEnvironment, table_environment
 from archwright.testing import toy_environment
+from archwright.testing.toys import ToyEnvironment
 
 
 def table() -> TableEnvironment:
@@ -119,11 +121,16 @@ def test_what_is_said_of_a_searcher() -> None:
 
 
 def test_chance_is_corrected_for_looking_often() -> None:
-    """Holm's correction by hand, and random search against itself finds nothing."""
+    """Holm's correction by hand, and a searcher with random's own values finds nothing."""
     assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert _holm([0.5, 0.9]) == [1.0, 1.0]
     result = sweep(searchers={"exhaustive": None}).run()
     assert result.contests()[0].evaluations == 200
+    own = [run for run in result.runs if run.searcher == "random"]
+    twins = [Run(**(vars(run) | {"searcher": "twin"})) for run in own]
+    same = SweepResult(runs=(*own, *twins), loss=result.loss)
+    twin = next(contest for contest in same.contests() if contest.searcher == "twin")
+    assert (twin.p_best, twin.p_median) == (1.0, 1.0)
 
 
 def test_several_losses_are_compared_by_hypervolume() -> None:
@@ -168,3 +175,29 @@ def test_the_command_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "random search" in page and "local" in page
     assert main(["sweep", str(study), "--searchers", "lokal"]) == 2
     assert "unknown searcher 'lokal' (nearest: 'local')" in capsys.readouterr().err
+
+
+def test_a_grid_that_is_no_table_is_refused() -> None:
+    with pytest.raises(SpecificationError, match="expected a table of lists, found 3"):
+        settings(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("losses", [["cost"], ["cost", "time"]])
+def test_a_sweep_without_a_feasible_design(losses: list[str], tmp_path: Path) -> None:
+    """Nothing to compare is no crash: every best is infinite, and the page is written."""
+    result = Sweep(
+        environment=toy_environment(), goal=Goal(minimize=losses, subject_to=["cost <= -1"]),
+        evaluations=40, seeds=2, searchers={},
+    ).run()  # fmt: skip
+    assert [run.best for run in result.runs] == [np.inf, np.inf]
+    assert write_lottery(result, tmp_path / "page.html", "nothing").stat().st_size > 10_000
+
+
+def test_evaluations_of_every_fidelity_count() -> None:
+    """A budget that ends before the truest fidelity is still spent."""
+    environment = ToyEnvironment(fidelities={"a": 1, "b": 3, "c": 9, "d": 27})
+    result = Sweep(
+        environment=environment, goal=Goal(minimize=["cost"]), evaluations=20, seeds=1,
+        searchers={"hyperband": None},
+    ).run()  # fmt: skip
+    assert {run.evaluations for run in result.runs} == {20}

@@ -170,13 +170,14 @@ class Processes:
     def result(self, handle: tuple[list[Future[Any]], Block]) -> tuple[Measurements, float]:
         """Wait for a block; run it again where its worker died."""
         futures, block = handle
-        for _ in range(ATTEMPTS):
+        for left in reversed(range(ATTEMPTS)):
             try:
                 measured: tuple[Measurements, float] = futures[0].result()
                 return measured
             except BrokenProcessPool:
                 self._restart()
-                futures[0] = self._pool.submit(_measure_in_worker, block)
+                if left:
+                    futures[0] = self._pool.submit(_measure_in_worker, block)
         raise lost(block)
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ MultiDiscrete([4 3 2 9])
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,9 +23,8 @@ import numpy.typing as npt
 from archwright.errors import MissingExtraError, SpecificationError, unknown
 from archwright.registry import entries, resolve
 from archwright.search.environment import Environment, make_environment
-from archwright.search.executors import Block, measure
 from archwright.search.goal import Goal
-from archwright.search.seeds import trial_seeds
+from archwright.search.reward import INFEASIBLE_REWARD, judge
 from archwright.search.space import ParameterSpace
 
 try:
@@ -94,7 +92,7 @@ class DesignEnv(gymnasium.Env[Floats, Any]):  # type: ignore[misc]
         *,
         horizon: int = 1,
         observation: Observation = "metrics",
-        infeasible_reward: float = -1000.0,
+        infeasible_reward: float = INFEASIBLE_REWARD,
     ) -> None:
         goal.check(environment.metrics)
         losses = goal.objectives.losses
@@ -156,36 +154,30 @@ class DesignEnv(gymnasium.Env[Floats, Any]):  # type: ignore[misc]
         if self._seed is None or self._left == 0:
             raise gymnasium.error.ResetNeeded("call reset before the first step of an episode")
         designs = self.designs(action)
-        seeds = trial_seeds(self._seed, self._trial)
-        measured, _ = measure(
+        found = judge(
             self.environment,
-            Block(
-                first=self._trial,
-                designs=designs,
-                seeds=seeds,
-                fidelity=self.environment.fidelities[-1].name,
-            ),
+            self.goal,
+            designs,
+            trial=self._trial,
+            seed=self._seed,
+            infeasible_reward=self.infeasible_reward,
         )
         self._trial += 1
         self._left -= 1
-        scores = self.goal.score(measured)
-        loss, feasible = float(scores.losses[0, 0]), bool(scores.feasible[0])
-        metrics = {name: float(column[0]) for name, column in measured.metrics.items()}
-        seen = [float(feasible)] + [
-            0.0 if np.isnan(metrics[metric.name]) else metrics[metric.name]
+        seen = [float(found.feasible)] + [
+            0.0 if np.isnan(found.metrics[metric.name]) else found.metrics[metric.name]
             for metric in self.environment.metrics
         ]
         if self._with_design:
             seen += self._space.encode(designs)[0].tolist()
         info = {
             "design": designs[0],  # no dict: vector environments cannot merge those with a None
-            "metrics": metrics,
-            "feasible": feasible,
-            "reason": self._reason(measured.reason, scores.violations[0], loss),
-            "seed": seeds[0],
+            "metrics": found.metrics,
+            "feasible": found.feasible,
+            "reason": found.reason,
+            "seed": found.seed,
         }
-        reward = self._reward(loss, feasible)
-        return np.array(seen, dtype=np.float32), reward, self._left == 0, False, info
+        return np.array(seen, dtype=np.float32), found.reward, self._left == 0, False, info
 
     def designs(self, action: Any) -> Any:
         """Return the design of an action, a batch of one.
@@ -206,31 +198,6 @@ class DesignEnv(gymnasium.Env[Floats, Any]):  # type: ignore[misc]
             chosen = [level[index] for level, index in zip(self._levels, given, strict=True)]
             given = np.concatenate(chosen)
         return self._space.decode(given.astype(np.float64)[None, :])
-
-    def _reward(self, loss: float, feasible: bool) -> float:
-        if not feasible or np.isnan(loss):
-            return self.infeasible_reward
-        if -loss <= self.infeasible_reward:
-            warnings.warn(
-                f"a feasible design has the reward {-loss:g}, which is no better than "
-                f"infeasible_reward = {self.infeasible_reward:g}; lower that",
-                stacklevel=3,
-            )
-        return -loss
-
-    def _reason(
-        self, reasons: Any, violations: npt.NDArray[np.float64], loss: float
-    ) -> str | None:
-        """Say in one sentence why there is no loss."""
-        if reasons is not None and reasons[0]:
-            return str(reasons[0])
-        broken = [
-            f"{name} does not hold"
-            for name, far in zip(self.goal.objectives.constraints, violations, strict=True)
-            if not far <= 0
-        ]
-        unsure = [f"{self.goal.objectives.losses[0]} is unknown"] if np.isnan(loss) else []
-        return "; ".join(broken + unsure) or None
 
 
 def _encodable(space: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 from archwright.errors import MissingExtraError, SpecificationError
 from archwright.search.environment import Environment
 from archwright.search.goal import Goal
+from archwright.search.reward import INFEASIBLE_REWARD, judge
 from archwright.search.searchers.formulations import partition, value_points
-from archwright.search.seeds import trial_seeds
 
 if TYPE_CHECKING:
     ParallelEnv = object
@@ -44,7 +44,8 @@ class DesignParallelEnv(ParallelEnv):
         goal: has a single loss.
         groups: parameters that share an agent, whose actions are their combinations; its name
             joins theirs with ``+``.
-        infeasible_reward: reward of a design that is infeasible or unknown.
+        infeasible_reward: reward of a design that is infeasible or unknown; must lie below that
+            of every feasible one, and a warning tells where it does not.
 
     Raises:
         MissingExtraError: PettingZoo is not installed.
@@ -60,7 +61,7 @@ class DesignParallelEnv(ParallelEnv):
         goal: Goal,
         *,
         groups: Sequence[Sequence[str]] = (),
-        infeasible_reward: float = 0.0,
+        infeasible_reward: float = INFEASIBLE_REWARD,
     ) -> None:
         if ParallelEnv is object:
             raise MissingExtraError("DesignParallelEnv", "rl")
@@ -118,26 +119,27 @@ class DesignParallelEnv(ParallelEnv):
 
         Raises:
             SpecificationError: no episode has begun, or an agent gave no legal action.
+            EnvironmentFault: the environment is broken.
         """
         if not self.agents:
             raise SpecificationError("step: no episode has begun; call reset")
         agents, self.agents = self.agents, []
         design = self._space.decode(self._point(actions)[None, :])
-        seeds = trial_seeds(self._seed, [self._episodes])
+        found = judge(
+            self.environment,
+            self.goal,
+            design,
+            trial=self._episodes,
+            seed=self._seed,
+            infeasible_reward=self.infeasible_reward,
+        )
         self._episodes += 1
-        fidelity = self.environment.fidelities[-1].name
-        measured = self.environment.evaluate(design, seeds=seeds, fidelity=fidelity)
-        scores = self.goal.score(measured)
-        loss = float(scores.losses[0, 0])
-        good = bool(scores.feasible[0]) and not np.isnan(loss)
-        reward = -loss if good else self.infeasible_reward
-        metrics = np.array([measured.metrics[m.name][0] for m in self.environment.metrics])
+        metrics = np.array([found.metrics[m.name] for m in self.environment.metrics])
         seen = np.nan_to_num(metrics.astype(np.float64))
-        reason = None if measured.reason is None else measured.reason[0]
-        told = {"design": design[0].to_json(), "feasible": good, "reason": reason}
+        told = {"design": design[0].to_json(), "feasible": found.known, "reason": found.reason}
         return (
             {a: seen.copy() for a in agents},
-            dict.fromkeys(agents, reward),
+            dict.fromkeys(agents, found.reward),
             dict.fromkeys(agents, True),
             dict.fromkeys(agents, False),
             {a: dict(told) for a in agents},

@@ -405,13 +405,14 @@ def described(text: str, *, where: str) -> Parameter:
     kinds = {kind.__name__: kind for kind in (Choice, Ordinal, Integer, Real, Permutation)}
     try:
         call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)) or call.args:
+            raise ValueError(text)
         kind = kinds[call.func.id]
         options = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-    except (SyntaxError, ValueError, KeyError, AssertionError) as error:
+        first = {Choice: "options", Ordinal: "options", Permutation: "length"}.get(kind)
+        leading = [options.pop(first)] if first else [options.pop("low"), options.pop("high")]
+    except (SyntaxError, ValueError, KeyError) as error:
         raise SpecificationError(f"{where}: {text!r} describes no parameter") from error
-    first = {Choice: "options", Ordinal: "options", Permutation: "length"}.get(kind)
-    leading = [options.pop(first)] if first else [options.pop("low"), options.pop("high")]
     return _build(kind, where, *leading, **options)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.environment import Fidelity, Measurements, Metric
-from archwright.search.parameters import Choice, Ordinal
+from archwright.search.parameters import Choice, Ordinal, Permutation
 from archwright.search.record import Result, load_result
 from archwright.search.space import ParameterSpace
 
@@ -75,9 +75,11 @@ def features(space: Any, designs: Any) -> Floats:
             and not all(isinstance(v, (int, float)) for v in parameter.options)
         ):
             columns += [[float(v == option) for v in plain] for option in parameter.options]
-        elif any(isinstance(v, tuple) for v in plain):
-            length = max(len(v) for v in plain if v is not None)
-            columns += [[-1.0 if v is None else float(v[i]) for v in plain] for i in range(length)]
+        elif isinstance(parameter, Permutation):
+            columns += [
+                [-1.0 if v is None else float(v[i]) for v in plain]
+                for i in range(parameter.length)
+            ]
         else:
             log = bool(getattr(parameter, "log", False))
             columns.append(
@@ -104,7 +106,6 @@ class ProxyEnvironment:
 
     Attributes:
         fits: how well each metric was learned.
-        searchers: rows by the run they came from.
     """
 
     deterministic = True
@@ -188,7 +189,8 @@ def fit(
         m if isinstance(m, Metric) else Metric(m) for m in (known if metrics is None else metrics)
     ]
     x, y = _rows(results, space, [metric.name for metric in described])
-    digest = hashlib.sha256(x.tobytes() + y.tobytes() + bytes([seed % 256])).hexdigest()
+    learned = (seed, test, [metric.name for metric in described], x.shape)
+    digest = hashlib.sha256(repr(learned).encode() + x.tobytes() + y.tobytes()).hexdigest()
     return _learn(x, y, space, described, test, seed, digest)
 
 

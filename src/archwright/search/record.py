@@ -127,7 +127,6 @@ class Recorder:
         self._provenance: dict[str, str] = {}
         found = schema.arrow.empty_table() if store is None else store.recorded
         self.recorded = Recorded(found, schema, environment.space)
-        self._found = found
         self.elapsed_s = self._read_elapsed()
         self.event("continued" if len(self.recorded) else "started", trials=len(self.recorded))
 
@@ -286,10 +285,15 @@ class Recorder:
     def _read_elapsed(self) -> float:
         if self._store is None:
             return 0.0
-        try:
-            return float(json.loads((self._store.folder / "elapsed.json").read_text())["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0
+        return elapsed_s(self._store.folder) or 0.0
+
+
+def elapsed_s(folder: Path) -> float | None:
+    """Return the running time that a folder holds, over all runs of the study; None without."""
+    try:
+        return float(json.loads((folder / "elapsed.json").read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.search.expression import Expression
 from archwright.search.parameters import Codes, Parameter, described
 
-__all__ = ["Design", "Designs", "ParameterSpace", "Space"]
+__all__ = ["Design", "Designs", "ParameterSpace", "Space", "designs_from", "plain_designs"]
 
 _SAMPLE_ATTEMPTS = 200_000
 _COUNTABLE = 2_000_000
@@ -528,3 +528,18 @@ def _legal(item: Parameter, codes: Codes) -> npt.NDArray[np.bool_]:
         return np.asarray(((codes >= 0) & (codes < n) & (codes == np.floor(codes))).all(axis=1))
     values = item.values(codes)
     return np.asarray((item.codes(values.tolist()) == codes).all(axis=1))
+
+
+def plain_designs(space: Space, designs: Any) -> dict[str, Any]:
+    """Return the columns of designs as lists, None where inactive."""
+    return {
+        name: np.ma.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
+        for name, values in space.columns(designs).items()
+    }
+
+
+def designs_from(space: Space, columns: Mapping[str, Any]) -> Any:
+    """Rebuild designs from :func:`plain_designs`."""
+    if not len(next(iter(columns.values()))):
+        return space.concatenate([])
+    return space.from_columns(columns)

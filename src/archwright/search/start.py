@@ -2,7 +2,8 @@
 
 Searchers draw their first designs from the space. So a study that begins somewhere gives them a
 space whose first samples are those designs; what a searcher makes of them is its own affair, and
-nothing else changes. CMA-ES and the PPO policy draw nothing from the space and do not use them.
+nothing else changes. CMA-ES takes the first as its mean; ant colony, many agents, the PPO policy
+and the exhaustive search draw nothing from the space, TPE next to nothing: they do not use them.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from archwright.search.goal import Goal, Scores
 from archwright.search.record import Recorded, Recorder, Result
 from archwright.search.searcher import Proposals, Searcher, Trials
 from archwright.search.seeds import trial_seeds
-from archwright.search.space import ParameterSpace
+from archwright.search.space import ParameterSpace, designs_from, plain_designs
 from archwright.search.start import Start
 from archwright.search.store import Disk
 from archwright.search.store.artifacts import Artifacts
@@ -574,12 +574,7 @@ class _Loop:
         flight = [
             {
                 "first": block.first,
-                "columns": {
-                    name: np.ma.asarray(values).tolist()
-                    if isinstance(values, np.ndarray)
-                    else values
-                    for name, values in self.space.columns(block.designs).items()
-                },
+                "columns": plain_designs(self.space, block.designs),
                 "fidelity": list(block.fidelity),
                 "parents": block.parents.tolist(),
             }
@@ -624,9 +619,7 @@ class _Loop:
             self.evaluations = told * self.study.replicates
         for kept in snapshot["flight"]:
             count = len(kept["fidelity"])
-            designs = (
-                self.space.from_columns(kept["columns"]) if count else self.space.concatenate([])
-            )
+            designs = designs_from(self.space, kept["columns"])
             block = self._number(
                 Proposals(
                     designs=designs,

@@ -30,7 +30,7 @@ from archwright.hardware.tables import catalogue_toml
 from archwright.registry import resolve
 from archwright.search.environment import Environment
 from archwright.search.goal import Goal
-from archwright.search.record import Result
+from archwright.search.record import Result, elapsed_s
 from archwright.search.searcher import make_searcher
 from archwright.search.study import Budget, Study
 from archwright.search.study_file import StudyFile
@@ -69,8 +69,10 @@ def settings(grid: Grid) -> list[dict[str, Any]]:
     [{'population': 8, 'mutation': 0.1}, {'population': 16, 'mutation': 0.1}]
 
     Raises:
-        SpecificationError: a parameter without values.
+        SpecificationError: no table, or a parameter without values.
     """
+    if not isinstance(grid, Mapping):
+        raise SpecificationError(f"expected a table of lists, found {grid!r}")
     for name, values in grid.items():
         if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
             raise SpecificationError(f"{name}: expected a list of values, found {values!r}")
@@ -200,8 +202,7 @@ class SweepResult:
             corrected = _holm([found[name][key] for name in others])
             for name, value in zip(others, corrected, strict=True):
                 found[name][key] = value
-            if "random" in found:
-                found["random"][key] = float("nan")
+            found["random"][key] = float("nan")
         contests = [Contest(searcher=name, **found[name]) for name in found]
         return sorted(contests, key=lambda contest: contest.best[0])
 
@@ -379,7 +380,7 @@ class Sweep:
             seed=seed,
             best=float(curve[-1]),
             curve=tuple(curve.tolist()),
-            evaluations=len(losses),
+            evaluations=_evaluations(result),
             trials=len(result.table),
             seconds=_seconds(result, time.monotonic() - started),
             stopped=result.stopped,
@@ -391,15 +392,19 @@ def _seconds(result: Result, measured: float) -> float:
     """Return the running time of a study, over all its runs where it was continued."""
     if result.folder is None:
         return measured
-    try:
-        kept = json.loads((result.folder / "elapsed.json").read_text())["seconds"]
-    except (OSError, ValueError, KeyError):
-        return measured
-    return max(float(kept), 0.0)
+    kept = elapsed_s(result.folder)
+    return measured if kept is None else max(kept, 0.0)
+
+
+def _evaluations(result: Result) -> int:
+    """Return the measured designs, all fidelities; repeats are not measured again."""
+    return sum(state != "repeat" for state in result.table.column("state").to_pylist())
 
 
 def _curve(losses: Floats) -> Floats:
-    """Return the best so far at even marks."""
+    """Return the best so far at even marks; infinite where nothing was measured."""
+    if not len(losses):
+        return np.full(MARKS, np.inf)
     best = np.minimum.accumulate(np.where(np.isnan(losses), np.inf, losses))
     marks = np.linspace(0, len(best) - 1, MARKS).round().astype(int)
     return np.asarray(best[marks])
@@ -408,10 +413,13 @@ def _curve(losses: Floats) -> Floats:
 def _compare(done: Sequence[tuple[Run, Floats]]) -> list[Run]:
     """Give runs with several losses the hypervolume that they leave out of the best reached.
 
-    All runs share one reference: the worst of the losses on any front, and the best.
+    All runs share one reference: the worst and the best of each loss.
     """
     every = np.concatenate([losses for _, losses in done])
     every = every[~np.isnan(every).any(axis=1)]
+    if not len(every):
+        nothing = {"best": float("inf"), "curve": (float("inf"),) * MARKS}
+        return [Run(**(vars(run) | nothing)) for run, _ in done]
     low, high = every.min(axis=0), every.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     runs = []
@@ -458,7 +466,11 @@ def sweep_of(
             "[sweep].searchers: name some, here or with --searchers; 'archwright searchers' lists "
             "them"
         )
-    grids = {name: grid or None for name, grid in chosen.items()}
+    if study.replicates > 1 or study.start is not None:
+        raise SpecificationError(
+            "[run].replicates and [start] do not reach the runs of a sweep; leave them out"
+        )
+    grids = {name: None if grid == {} else grid for name, grid in chosen.items()}
     return Sweep(
         environment=study.environment,
         goal=study.goal,

@@ -12,8 +12,8 @@ from archwright.search.goal import standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
-from archwright.search.searchers.memory import designs_from, plain_designs
 from archwright.search.searchers.steps import Steps
+from archwright.search.space import designs_from, plain_designs
 
 __all__ = ["Annealing"]
 

@@ -170,8 +170,8 @@ class AntColony(Stateful, Generations):
             tau += (1.0 - left[passed]) * (self.start_pheromone - tau)
         return paths
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del designs, repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
+        del designs
         compared = standing(scores)
         at = int(np.lexsort((compared[:, 1], compared[:, 0]))[0])
         found = (float(compared[at, 0]), float(compared[at, 1]))

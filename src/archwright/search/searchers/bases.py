@@ -11,8 +11,8 @@ import numpy as np
 from archwright.search.goal import Objectives, Scores
 from archwright.search.searcher import Trials
 from archwright.search.searchers.limits import single_loss
-from archwright.search.searchers.memory import Memory, designs_from, plain_designs
-from archwright.search.space import Space
+from archwright.search.searchers.memory import Memory
+from archwright.search.space import Space, designs_from, plain_designs
 
 __all__ = ["Generations", "Replayed", "SingleLoss", "Stateful"]
 
@@ -95,13 +95,13 @@ class Generations(ABC):
     """Base of searchers that ask a generation, wait for all of it, and learn.
 
     A subclass gives ``_breed() -> designs``, none where it has finished, and
-    ``_learn(designs, scores, repeats)``.
+    ``_learn(designs, scores)``.
     """
 
     _space: Any
     _generation: Any
     _asked: int
-    _told: list[tuple[Scores, Any]]
+    _told: list[Scores]
 
     def ask(self, n: int) -> Any:
         """Return up to n designs of this generation; none while it is being evaluated."""
@@ -117,18 +117,18 @@ class Generations(ABC):
 
     def tell(self, trials: Trials) -> None:
         """Take scores; the last of a generation completes it."""
-        self._told.append((trials.scores, trials.repeats))
-        if sum(len(repeats) for _, repeats in self._told) < len(self._generation):
+        self._told.append(trials.scores)
+        if sum(len(scores.losses) for scores in self._told) < len(self._generation):
             return
         designs, told = self._generation, self._told
         self._clear()
-        self._learn(designs, _joined([s for s, _ in told]), np.concatenate([r for _, r in told]))
+        self._learn(designs, _joined(told))
 
     @abstractmethod
     def _breed(self) -> Any: ...
 
     @abstractmethod
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None: ...
+    def _learn(self, designs: Any, scores: Scores) -> None: ...
 
     def _clear(self) -> None:
         self._generation = None
@@ -146,10 +146,9 @@ class Generations(ABC):
                     "losses": scores.losses.tolist(),
                     "violations": scores.violations.tolist(),
                     "feasible": scores.feasible.tolist(),
-                    "repeats": repeats.tolist(),
                 }
-                for scores, repeats in self._told
-                if len(repeats)
+                for scores in self._told
+                if len(scores.losses)
             ],
         }
 
@@ -165,7 +164,7 @@ class Generations(ABC):
                 violations=np.array(part["violations"], dtype=np.float64),
                 feasible=np.array(part["feasible"], dtype=bool),
             )
-            self._told.append((scores, np.array(part["repeats"], dtype=bool)))
+            self._told.append(scores)
 
 
 def _joined(parts: list[Scores]) -> Scores:

@@ -94,8 +94,8 @@ class CMAES(Replayed, SingleLoss, Generations):
         self._memory.add(designs)
         return designs
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del designs, repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
+        del designs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._strategy.tell(self._points, (-ranks(standing(scores))).tolist())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from archwright.errors import SpecificationError
 from archwright.search.goal import Objectives
 from archwright.search.searcher import Proposals, Trials
+from archwright.search.searchers.limits import flag
 from archwright.search.space import Space
 from archwright.solve.pareto import nondominated
 
@@ -36,9 +37,7 @@ class Exhaustive:
     _asked: int
 
     def __init__(self, *, screen: bool = False) -> None:
-        if not isinstance(screen, bool):
-            raise SpecificationError(f"screen: expected true or false, found {screen!r}")
-        self.screen = screen
+        self.screen = flag("screen", screen)
 
     def start(
         self,

@@ -11,8 +11,7 @@ from archwright.errors import SpecificationError
 from archwright.search.goal import Scores, standing
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
-from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.space import ParameterSpace
+from archwright.search.space import ParameterSpace, designs_from, plain_designs
 
 __all__ = ["GeneticGray", "GrayCode"]
 
@@ -149,8 +148,7 @@ class GeneticGray(Stateful, Generations):
         bits[np.arange(len(bits)), self._rng.integers(self._code.width, size=len(bits))] ^= True
         return self._cube.decode(self._code.points(bits))
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
         self._parents, self._standing = designs, standing(scores)
 
     def _save(self) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from archwright.search.goal import Objectives
 from archwright.search.searcher import Trials, isolated_rng
 from archwright.search.searchers.axes import Axes
 from archwright.search.searchers.limits import unit_cube, whole
-from archwright.search.searchers.memory import Memory, designs_from, plain_designs
+from archwright.search.searchers.memory import Memory
 from archwright.search.searchers.steps import Steps
-from archwright.search.space import Space
+from archwright.search.space import Space, designs_from, plain_designs
 
 __all__ = ["GaussianProcess"]
 

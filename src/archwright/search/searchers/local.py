@@ -13,7 +13,7 @@ from archwright.search.goal import standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import whole
-from archwright.search.searchers.memory import designs_from, plain_designs
+from archwright.search.space import designs_from, plain_designs
 
 __all__ = ["LocalSearch"]
 

@@ -183,8 +183,8 @@ class ManyAgents(Stateful, Generations):
         unit = [values[index[:, i]] for i, values in enumerate(self._values)]
         return self._cube.decode(np.hstack(unit))
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del designs, repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
+        del designs
         self._shared.learn(standing(scores), self._rewards)
 
     def _rewards(self, stood: Floats) -> Floats:

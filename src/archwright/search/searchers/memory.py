@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from archwright.search.space import Space
 
-__all__ = ["Memory", "designs_from", "plain_designs"]
+__all__ = ["Memory"]
 
 
 class Memory:
@@ -113,18 +113,3 @@ class Memory:
 
 def _digest(key: bytes) -> bytes:
     return blake2b(key, digest_size=8).digest()
-
-
-def plain_designs(space: Space, designs: Any) -> dict[str, Any]:
-    """Return the columns of designs as lists, None where inactive."""
-    return {
-        name: np.ma.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
-        for name, values in space.columns(designs).items()
-    }
-
-
-def designs_from(space: Space, columns: Mapping[str, Any]) -> Any:
-    """Rebuild designs from :func:`plain_designs`."""
-    if not len(next(iter(columns.values()))):
-        return space.concatenate([])
-    return space.from_columns(columns)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from archwright.search.searchers.mlp import Mlp
 
@@ -278,6 +277,8 @@ class BinnedNormal:
 
     def sample(self, uniform: Floats, context: Floats) -> Floats:
         """Return mean + deviation · normal."""
+        from scipy.special import ndtri
+
         mean, log_deviation = self.parameters
         tiny = np.finfo(np.float64).tiny
         return np.asarray(mean + np.exp(log_deviation) * ndtri(np.maximum(uniform, tiny)))

@@ -123,8 +123,8 @@ class PPO(Replayed, SingleLoss, Generations):
         )
         return self._cube.decode(unit)
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del designs, repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
+        del designs
         reward = ranks(standing(scores))
         torch, library = self._torch, self._library
         with self._own_randomness():

@@ -141,8 +141,8 @@ class PymooSearcher(Replayed, Generations):
         self._memory.add(designs)
         return designs
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del designs, repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
+        del designs
         losses, violations = scores.losses, scores.violations
         bad = np.asarray(np.isnan(losses).any(axis=1))
         if bad.any() or np.isnan(violations).any():

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from archwright.errors import SpecificationError, unknown
-from archwright.search.goal import Objectives, Scores, standing
+from archwright.search.goal import Objectives, Scores, order
 from archwright.search.searcher import Proposals
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import share, whole
-from archwright.search.searchers.memory import designs_from, plain_designs
-from archwright.search.space import Space
+from archwright.search.space import Space, designs_from, plain_designs
 
 __all__ = ["SuccessiveHalving"]
 
@@ -113,16 +110,13 @@ class SuccessiveHalving(Stateful, Generations):
             drawn, lambda some: self._space.sample(self._rng, len(some)), self._rng
         )
 
-    def _learn(self, designs: Any, scores: Scores, repeats: Any) -> None:
-        del repeats
+    def _learn(self, designs: Any, scores: Scores) -> None:
         plan = self.plan(self._bracket)
         self._rung += 1
         if self._rung == len(plan):
             self._bracket, self._rung = self._bracket + 1, 0
             return
-        compared = standing(scores)
-        best = np.lexsort((compared[:, 1], compared[:, 0]))
-        self._promoted = designs.take(best[: plan[self._rung][1]])
+        self._promoted = designs.take(order(scores)[: plan[self._rung][1]])
 
     def _save(self) -> dict[str, Any]:
         return {

@@ -103,7 +103,7 @@ class Store:
                     f"{folder}: is no study folder (it holds {strangers[0]!r}); name a new one"
                 )
         try:
-            lock = Lock(folder / "lock", network=durability(folder).startswith("network"))
+            lock = lock_of(folder)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be written: {error.strerror}") from error
         try:
@@ -311,6 +311,15 @@ class Store:
     _mutex: threading.Lock = field(init=False, repr=False)
     _stop: threading.Event = field(init=False, repr=False)
     _heart: threading.Thread = field(init=False, repr=False)
+
+
+def lock_of(folder: Path) -> Lock:
+    """Lock a study folder, as its file system needs it.
+
+    Raises:
+        StoreError: another live process holds it.
+    """
+    return Lock(folder / "lock", network=durability(folder).startswith("network"))
 
 
 def _create(

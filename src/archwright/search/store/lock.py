@@ -8,6 +8,7 @@ An owner that was only asleep sees the higher fence before it writes again, and 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -89,9 +90,11 @@ class Lock:
             )
 
     def release(self) -> None:
-        """Give the lock up."""
+        """Give the lock up; what another process has taken over stays its own."""
         _held.discard(self)
-        os.ftruncate(self._handle, 0)
+        with contextlib.suppress(StoreError):
+            self.check()
+            os.ftruncate(self._handle, 0)
         fcntl.flock(self._handle, fcntl.LOCK_UN)  # a forked child may not have closed its copy yet
         os.close(self._handle)
 

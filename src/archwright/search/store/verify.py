@@ -12,7 +12,7 @@ import pyarrow as pa
 from archwright.errors import StoreError
 from archwright.search.store.artifacts import named_artifacts, read_artifact
 from archwright.search.store.disk import Disk, set_aside_name
-from archwright.search.store.lock import Lock
+from archwright.search.store.folder import lock_of
 from archwright.search.store.reading import (
     check_order,
     read_commits,
@@ -66,7 +66,7 @@ def verify(folder: Path, *, repair: bool = False, disk: Disk | None = None) -> V
     schema = stored_schema(read_study(folder))
     if not repair:
         return _check(folder, schema, None)
-    lock = Lock(folder / "lock")
+    lock = lock_of(folder)
     try:
         return _check(folder, schema, disk or Disk())
     finally:
