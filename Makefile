@@ -40,7 +40,7 @@ check: $(VENV)/.dev  ## lint, types, import contracts, documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
 bench: $(VENV)/.dev  ## time ourselves against peers, in one run
-	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out bench/fit_%,$(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 reproduce: $(VENV)/.core  ## every paper's findings at full size
 	$(BIN)/archwright reproduce --all --size full
@@ -65,4 +65,4 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site build .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,23 @@ def test_controller_fields_are_checked() -> None:
 def test_bad_clocks(clock: float) -> None:
     with pytest.raises(SpecificationError, match="clock_mhz: expected 1 to 100000"):
         dram.simulate(dram.stream(requests=1), DDR3, MAPPING[DDR3], {}, clock)
+
+
+@pytest.mark.parametrize("field", ["bank_groups", "data_rate", "burst_length", "clock_mhz"])
+def test_counts_of_zero_are_named_before_they_divide(field: str) -> None:
+    """Also where a memory was built in Python."""
+    broken = replace(DDR3, **{field: 0})
+    with pytest.raises(SpecificationError, match="expected"):
+        dram.AddressMapping.ordered(broken)
+    with pytest.raises(SpecificationError, match="expected"):
+        dram.simulate(dram.stream(requests=1), broken, MAPPING[DDR3], {}, 800.0)
+
+
+def test_traces_name_what_they_cannot_hold() -> None:
+    with pytest.raises(SpecificationError, match="address_bits: expected 1 to 64, found 70"):
+        dram.DramTrace([0], [False], [0], address_bits=70)
+    with pytest.raises(SpecificationError, match="capacity_bytes: expected at least one request"):
+        dram.random(np.random.default_rng(0), capacity_bytes=32)
 
 
 def test_unknown_memory_names_the_nearest() -> None:

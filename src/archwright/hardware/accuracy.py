@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from archwright.errors import SpecificationError
 from archwright.hardware.devices import device
@@ -102,6 +101,8 @@ def accuracy_row(
     coverage = float("nan")
     if low is not None and high is not None:
         coverage = float(((low <= measured) & (measured <= high)).mean())
+    from scipy.stats import spearmanr
+
     return AccuracyRow(
         table=table,
         subset=subset,

@@ -64,6 +64,11 @@ class _Run:
     energy_pj: float
 
 
+def _setup(row: Mapping[str, str]) -> tuple[str, str, float]:
+    """Return memory, mapping and clock of a row that does not name them."""
+    return _DDR3 if row.get("device", "DDR3").startswith("DDR3") else _DDR4
+
+
 class _Reference:
     """The files of a data folder, each read once."""
 
@@ -77,7 +82,7 @@ class _Reference:
 
     def runs(self) -> Iterator[_Run]:
         for row in self._rows(self._archgym / "dramsys_micro.csv"):
-            memory, mapping, clock = _DDR3 if row["device"].startswith("DDR3") else _DDR4
+            memory, mapping, clock = _setup(row)
             changes = row["change_from_base"]
             pairs = [] if changes == "base" else [c.split("=") for c in changes.split(";")]
             yield _Run(
@@ -116,8 +121,8 @@ class _Reference:
         if not path.exists():
             self.skipped[f"{path}: is missing"] += 1
             return
-        memory, mapping, _ = _DDR3
         for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            memory, mapping, _ = _setup(row)
             needs: list[tuple[str, Mapping[str, Any], str]] = [
                 (row.get("memory", memory), self.memories, "memory"),
                 (row.get("address_mapping", mapping), self.mappings, "mapping"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -75,39 +75,26 @@ class FaultyDisk(Disk):
         super().write(handle, data)
 
     def sync(self, handle: int) -> None:
-        if self._due("sync"):
-            if self._fault == "kill after":
-                super().sync(handle)
-            self._trip()
-        super().sync(handle)
+        self._step("sync", lambda: super(FaultyDisk, self).sync(handle))
 
     def publish(self, temporary: Path, path: Path) -> None:
-        if self._due("publish"):
-            if self._fault == "kill after":
-                super().publish(temporary, path)
-            self._trip()
-        super().publish(temporary, path)
+        self._step("publish", lambda: super(FaultyDisk, self).publish(temporary, path))
 
     def rename(self, path: Path, new: Path) -> None:
-        if self._due("rename"):
-            if self._fault == "kill after":
-                super().rename(path, new)
-            self._trip()
-        super().rename(path, new)
+        self._step("rename", lambda: super(FaultyDisk, self).rename(path, new))
 
     def unlink(self, path: Path) -> None:
-        if self._due("unlink"):
-            if self._fault == "kill after":
-                super().unlink(path)
-            self._trip()
-        super().unlink(path)
+        self._step("unlink", lambda: super(FaultyDisk, self).unlink(path))
 
     def truncate(self, path: Path, length: int) -> None:
-        if self._due("truncate"):
+        self._step("truncate", lambda: super(FaultyDisk, self).truncate(path, length))
+
+    def _step(self, kind: str, operation: Callable[[], None]) -> None:
+        if self._due(kind):
             if self._fault == "kill after":
-                super().truncate(path, length)
+                operation()
             self._trip()
-        super().truncate(path, length)
+        operation()
 
     def _due(self, kind: str) -> bool:
         """Count an operation; say whether it is the one that goes wrong."""

@@ -157,7 +157,7 @@ class DramControllerEnvironment:
                 result.total_energy_pj * 1e-12,
                 result.bandwidth_bytes_s,
                 result.latency_mean_ns * 1e-9,
-                _percentile(result.latency_ns, 99) * 1e-9,
+                result.latency_percentile_ns(99) * 1e-9,
             )
             cost[i] = time.perf_counter() - started
         metrics = {metric.name: row for metric, row in zip(_MEASURED, values, strict=True)}
@@ -299,11 +299,10 @@ dram_controller = _Factory()
 
 
 def _parameters(grid: str, vary: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    choices = ("Open", "OpenAdaptive", "Closed", "ClosedAdaptive")
     coarse = grid == "rl"
     refreshes = Ordinal(_POWERS[:4]) if coarse else Integer(1, 8)
     default: dict[str, Parameter] = {
-        "page_policy": Choice(choices),
+        "page_policy": Choice(_LEGAL["page_policy"]),
         "scheduler": Choice(["Fifo", "FrFcfsGrp", "FrFcfs"]),
         "scheduler_buffer": Choice(["Bankwise", "ReadWrite", "Shared"]),
         "request_buffer_size": Ordinal(_POWERS) if coarse else Integer(1, 8),
@@ -318,12 +317,3 @@ def _parameters(grid: str, vary: Mapping[str, Parameter]) -> dict[str, Parameter
         if name not in default:
             raise SpecificationError(f"vary: {unknown('parameter', name, default)}")
     return {name: vary.get(name, item) for name, item in default.items()}
-
-
-def _percentile(values: npt.NDArray[np.float64], percent: float) -> float:
-    """Return what ``np.percentile`` does, by a partition of the values only."""
-    place = (len(values) - 1) * percent / 100
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    part = np.partition(values, (below, above))
-    return float(part[below] + (part[above] - part[below]) * (place - below))

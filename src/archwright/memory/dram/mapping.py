@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.memory.dram.memory import DramMemory, read_json
+from archwright.memory.dram.memory import DramMemory, check_memory, read_json
 
 __all__ = ["AddressMapping", "DecodedAddresses", "load_mapping"]
 
@@ -98,6 +98,7 @@ class AddressMapping:
         }
         if order not in orders:
             raise SpecificationError(unknown("mapping", order, orders))
+        check_memory(memory, where=memory.name)
         counts = {_PARTS[key]: count for key, count in _needed(memory).items()}
         parts: dict[str, tuple[int, ...]] = {}
         first = 0

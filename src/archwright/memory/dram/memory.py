@@ -191,8 +191,6 @@ def _memory(table: _Section, where: str) -> DramMemory:
     if ddr4 and clocks.count("REFM", default=1) != 1:
         raise SpecificationError(f"{where}: REFM: expected 1, the only refresh mode supported")
     clock_mhz = clocks.number("clkMhz")
-    if not 1.0 <= clock_mhz <= 100_000.0:
-        raise SpecificationError(f"{where}: clkMhz: expected 1 to 100000, found {clock_mhz}")
 
     def pair(name: str) -> tuple[int, int]:
         if ddr4:
@@ -259,6 +257,22 @@ def check_memory(memory: DramMemory, *, where: str) -> None:
         SpecificationError: the first contradiction.
     """
     t = memory.timing
+    counts = {
+        "nbrOfBankGroups": memory.bank_groups,
+        "nbrOfRows": memory.rows,
+        "nbrOfColumns": memory.columns,
+        "width": memory.width_bits,
+        "nbrOfDevicesOnDIMM": memory.devices,
+        "burstLength": memory.burst_length,
+        "dataRate": memory.data_rate,
+    }
+    for key, count in counts.items():  # the rules below divide by them
+        if count < 1:
+            raise SpecificationError(f"{where}: {key}: expected at least 1, found {count}")
+    if not 1.0 <= memory.clock_mhz <= 100_000.0:
+        raise SpecificationError(
+            f"{where}: clkMhz: expected 1 to 100000, found {memory.clock_mhz}"
+        )
     busy = t.rfc + t.rc + t.rp + t.wl + memory.burst_clocks + t.wr
     rules = {
         f"RC ({t.rc}) is at least RAS + RP ({t.ras + t.rp})": t.rc >= t.ras + t.rp,
@@ -268,16 +282,6 @@ def check_memory(memory: DramMemory, *, where: str) -> None:
         f"RRD_L ({t.rrd_l}) is at least RRD_S ({t.rrd_s})": t.rrd_l >= t.rrd_s,
         f"CCD_L ({t.ccd_l}) is at least CCD_S ({t.ccd_s})": t.ccd_l >= t.ccd_s,
         f"nbrOfBanks ({memory.banks}) is from 1 to 64": 1 <= memory.banks <= 64,
-        "counts of the organization are at least 1": min(
-            memory.bank_groups,
-            memory.rows,
-            memory.columns,
-            memory.width_bits,
-            memory.devices,
-            memory.burst_length,
-            memory.data_rate,
-        )
-        >= 1,
         f"nbrOfBanks ({memory.banks}) is a multiple of nbrOfBankGroups ({memory.bank_groups})": (
             memory.banks % memory.bank_groups == 0
         ),

@@ -15,8 +15,6 @@ from archwright.specification import option
 
 __all__ = ["DramSpecification", "simulate_dram"]
 
-_ORDERS = ("row-bank-column", "bank-row-column")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DramSpecification:

@@ -56,6 +56,10 @@ class DramTrace:
         name: str = "trace",
         address_bits: int | None = None,
     ) -> None:
+        if address_bits is not None and not 1 <= address_bits <= 64:
+            raise SpecificationError(
+                f"{name}: address_bits: expected 1 to 64, found {address_bits}"
+            )
         self.name = name
         self.address_bits = address_bits
         self.cycle = _column(cycle, np.int64, f"{name}: cycle")
@@ -255,6 +259,10 @@ def _reads(name: str, address: npt.NDArray[np.uint64]) -> DramTrace:
 def _random_bursts(
     rng: np.random.Generator, requests: int, capacity_bytes: int
 ) -> npt.NDArray[np.uint64]:
+    if capacity_bytes < 64:
+        raise SpecificationError(
+            f"capacity_bytes: expected at least one request of 64 bytes, found {capacity_bytes}"
+        )
     return rng.integers(0, capacity_bytes // 64, size=requests, dtype=np.uint64) * np.uint64(64)
 
 
