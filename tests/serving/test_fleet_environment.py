@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archwright.errors import InfeasibleError, SpecificationError
+from archwright.errors import InfeasibleError, SpecificationError, StoreError
 from archwright.explain.compose import answer, compose, diagnosis
 from archwright.explain.report import render
-from archwright.search import Budget, Choice, Exhaustive, Goal, Study
+from archwright.search import Budget, Choice, Exhaustive, Goal, Integer, Study
 from archwright.serving import FleetEnvironment, fleet_environment, plan_fleet
 from archwright.testing import check_environment
 
@@ -30,6 +30,7 @@ SMALL = {
     "kv": Choice(["bf16", "fp8"]),
     "max_batch": Choice([64, 128]),
 }
+ONE = {name: Choice([value]) for name, value in DESIGN.items()}
 
 
 def fleet(**options: Any) -> FleetEnvironment:
@@ -125,6 +126,61 @@ def test_own_prices_limit_what_can_be_had(tmp_path: Path) -> None:
     assert environment.price(plan.profiles[-1].type) == 4.0
 
 
+def engine_file(folder: Path, host_step_s: float, source: str = "a benchmark") -> None:
+    """Write ``mine.toml``, an engine with its time on the host."""
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.toml").write_text(
+        f'[engine]\nhost_step_s = {host_step_s}\nhost_sequence_s = 0.0\nsource = "{source}"\n'
+    )
+
+
+def test_an_engine_file_beside_the_study_is_known_by_what_it_says(tmp_path: Path) -> None:
+    """Files of one name and other times are other studies, and are planned as such."""
+    engine_file(tmp_path / "one", 0.0)
+    engine_file(tmp_path / "two", 5e-3)
+    engine_file(tmp_path / "three", 5e-3)
+    one, two, three = (
+        fleet(engine="mine.toml", folder=tmp_path / name) for name in ("one", "two", "three")
+    )
+
+    assert one.identity() != two.identity() == three.identity()
+    assert one.plan(DESIGN).tpot_mean_s + 4e-3 < two.plan(DESIGN).tpot_mean_s
+    assert two.plan(DESIGN).tpot_mean_s == three.plan(DESIGN).tpot_mean_s
+    assert fleet(engine="vllm").identity()["files"] == {}
+
+
+def test_an_engine_file_is_read_once(tmp_path: Path) -> None:
+    """What changes later counts for the next environment, in the plan and in its sources."""
+    engine_file(tmp_path, 0.0, "first run")
+    before = fleet(engine="mine.toml", folder=tmp_path)
+    identity = before.identity()
+    engine_file(tmp_path, 5e-3, "second run")
+    after = fleet(engine="mine.toml", folder=tmp_path)
+
+    assert before.identity() == identity != after.identity()
+    assert before.plan(DESIGN).tpot_mean_s + 4e-3 < after.plan(DESIGN).tpot_mean_s
+    for environment, source in ((before, "first run"), (after, "second run")):
+        rows = {row[0]: row for row in environment.assumptions(DESIGN)}
+        assert source in rows["step times"][3]
+
+
+def test_a_study_is_refused_once_its_engine_file_has_changed(tmp_path: Path) -> None:
+    """Kept results of one engine are not continued with another."""
+
+    def run() -> Any:
+        environment = fleet(engine="mine.toml", folder=tmp_path, vary=ONE)
+        goal = Goal(minimize=["cost_usd_per_hour"])
+        return Study(
+            environment, goal, Exhaustive(), budget=Budget(evaluations=1), folder=tmp_path / "run"
+        ).run()
+
+    engine_file(tmp_path, 0.0)
+    run()
+    engine_file(tmp_path, 5e-3)
+    with pytest.raises(StoreError, match=r"mine\.toml"):
+        run()
+
+
 def test_a_discount_scales_the_bill() -> None:
     """Every price falls alike, so the plan stays."""
     full, half = fleet().plan(DESIGN).fleet, fleet(discount=0.5).plan(DESIGN).fleet
@@ -155,6 +211,16 @@ def test_where_nothing_holds_the_limits_it_says_which_and_what_would_help() -> N
     assert study(relaxed)[0].best() is not None
     almost = fleet(limits={"ttft_p99_s": helps * 0.9, "tpot_mean_s": 0.05})
     assert study(almost)[0].best() is None
+
+
+def test_where_a_limit_alone_does_not_help_it_says_so() -> None:
+    """Both limits are out of reach, so no value of the one that binds is offered."""
+    environment = fleet(limits={"ttft_p99_s": 0.001, "tpot_mean_s": 0.00001})
+    lines = environment.why_infeasible([environment.space.design(DESIGN)[0]])
+
+    assert "What binds: mean TPOT" in lines[1]
+    assert "Raising this limit alone does not help, tried up to " in lines[1]
+    assert "Smallest change" not in lines[1]
 
 
 def test_a_model_that_fits_nowhere_names_the_memory() -> None:
@@ -202,7 +268,12 @@ def test_the_runner_up_wins_below_its_price() -> None:
         ({"vary": {"model": Choice(["Llama-3.1-9B"])}}, "unknown .*'Llama-3.1-9B'.*Llama-3.1-8B"),
         ({"vary": {"weights": Choice(["fp9"])}}, "unknown .*'fp9'.*fp8"),
         ({"vary": {"devices": Choice(["H200"])}}, "vary.devices: unknown device 'H200'"),
+        ({"vary": {"kv": Choice(["fp9"])}}, "vary.kv: unknown KV format 'fp9' .nearest: 'fp8'"),
+        ({"vary": {"max_batch": Choice([64, 0])}}, "vary.max_batch: .*whole number .* 1, found 0"),
+        ({"vary": {"max_batch": Integer(-2, 8)}}, "vary.max_batch: .*at least 1, found -2"),
+        ({"vary": {"max_batch": Choice([64.5])}}, "vary.max_batch: .*whole number.*found 64.5"),
         ({"engine": "vlm"}, "unknown engine 'vlm'.*vllm"),
+        ({"engine": "absent.toml"}, "absent.toml: cannot be read: No such file"),
         ({"power_utilization": 0.8}, "environment: unknown key 'power_utilization'"),
         ({"colud": "aws"}, "environment: unknown key 'colud' .nearest: 'cloud'"),
     ],
@@ -211,6 +282,29 @@ def test_a_mistake_is_named(options: dict[str, Any], message: str) -> None:
     """Key, value and nearest choice, before anything runs."""
     with pytest.raises(SpecificationError, match=message):
         fleet(**options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fleet": {"H10-SXM": 4}}, "fleet: unknown type 'H10-SXM' .nearest: 'H100-SXM'"),
+        ({"fleet": {"H100-SXM": -1}}, "fleet.H100-SXM: .*whole number of at least 0, found -1"),
+        ({"fleet": {}}, "fleet: expected at least one instance, found {}"),
+        ({"fleet": {"L4": 0}}, "fleet: expected at least one instance, found {'L4': 0}"),
+        (
+            {"model": "Llama-3.1-9B"},
+            "model: unknown model 'Llama-3.1-9B' .nearest: 'Llama-3.1-8B'",
+        ),
+        ({"weights": "fp9"}, "weights: unknown weight format 'fp9' .nearest: 'fp8'"),
+        ({"kv": "int9"}, "kv: unknown KV format 'int9' .nearest: 'int8'"),
+        ({"max_batch": 0}, "max_batch: expected a whole number of at least 1, found 0"),
+    ],
+)
+def test_a_mistake_in_what_runs_today_is_named(wrong: dict[str, Any], message: str) -> None:
+    """Before anything is planned, not when the report is drawn."""
+    today = {"fleet": {"H100-SXM": 4}, "model": "Llama-3.1-8B"} | wrong
+    with pytest.raises(SpecificationError, match=rf"^environment\.today\.{message}"):
+        fleet(today=today)
 
 
 def test_quality_is_score_times_recovery_with_its_interval() -> None:

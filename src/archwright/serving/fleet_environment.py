@@ -3,13 +3,16 @@
 A design is a model, its weight and KV-cache formats, a batch limit and a set of devices. The inner
 exact plan (:func:`archwright.serving.plan_fleet`) then chooses how many instances of which device
 and tensor-parallel width to rent. At the fidelity ``bound`` a relaxed plan, which may rent
-fractions of instances, gives a cost that the exact one is never below, hundreds of times faster.
+fractions of instances, gives a cost that the exact one is never below. It solves no integer
+program, which is hundreds of times faster where the profiles of a design are kept; where they are
+not, making them is most of the time of both.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,7 +25,7 @@ from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.formats import kv_format, weight_format
 from archwright.hardware import Price, cheapest, device, load_prices
 from archwright.hardware.energy import power_label
-from archwright.llm import engine, own_scores, transformer
+from archwright.llm import Engine, engine, own_scores, transformer
 from archwright.llm.quality import quality
 from archwright.provenance import Label
 from archwright.search import Choice, Fidelity, Goal, Measurements, Metric, Ordinal, Parameter
@@ -80,6 +83,11 @@ _PROVENANCE = {
 _ENERGY = ("power_w", "joules_per_token")
 _INTERVALS = (*_ENERGY, "ttft_p99_s", "tpot_mean_s")
 _MOST_PROFILED = 1024  # sets of profiles kept, of about 100 kB each
+_NAMED: Mapping[str, Callable[[str], object]] = {
+    "model": transformer,
+    "weights": weight_format,
+    "kv": kv_format,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +149,7 @@ class FleetEnvironment:
         )
         self.rate_per_s, self.rate_meaning = _rate(specification, self.workload)
         self.devices = tuple(device(name) for name in specification.devices)
-        engine(specification.engine)  # refuse an unknown one at once
+        self.engine = _engine(specification.engine, self.folder)
         self._read_prices()
         self._scores = (
             None
@@ -159,6 +167,9 @@ class FleetEnvironment:
             for name in named
             if name is not None and not name.startswith("builtin:")
         }
+        if _is_file(self.specification.engine):
+            read = json.dumps(to_mapping(self.engine)).encode()
+            files[self.specification.engine] = hashlib.sha256(read).hexdigest()
         return {"specification": to_mapping(self.specification), "files": files}
 
     def evaluate(
@@ -245,10 +256,9 @@ class FleetEnvironment:
         """Return which designs are worth an exact plan for a goal, shape (n,).
 
         Left out are those that nothing can serve, that miss a limit on quality which others hold,
-        and those whose bound is dominated by what
-        rounding up the relaxed fleet of another already achieves. All are worth it where the goal
-        looks at what the bound does not bound, or where counts are limited or a loss must be
-        survived, so that rounding up promises nothing.
+        and those whose bound is dominated by what rounding up the relaxed fleet of another already
+        achieves. All are worth it where the goal looks at what the bound does not bound, or where
+        counts are limited or a loss must be survived, so that rounding up promises nothing.
 
         >>> environment = fleet_environment(rate_per_s=20.0, limits={"ttft_p99_s": 1.0})
         >>> designs = next(iter(environment.space.enumerate())).take(range(48))
@@ -417,7 +427,7 @@ class FleetEnvironment:
                 kv=kv,
                 max_batch=max_batch,
                 limits=self.specification.limits,
-                engine=self.specification.engine,
+                engine=self.engine,
             )
         )
 
@@ -471,7 +481,7 @@ class FleetEnvironment:
             )
 
     def _check_values(self) -> None:
-        """Refuse names in ``vary`` and ``today`` that do not exist, before anything runs."""
+        """Refuse values in ``vary`` and ``today`` that cannot be used, before anything runs."""
         names = [d.name for d in self.devices]
         for value in _options(self.space, "devices"):
             for part in [] if value == "all" else str(value).split("+"):
@@ -479,22 +489,31 @@ class FleetEnvironment:
                     raise SpecificationError(
                         f"vary.devices: {unknown('device', part, ['all', *names])}"
                     )
-        for value in _options(self.space, "model"):
-            transformer(value)
-        for value in _options(self.space, "weights"):
-            weight_format(value)
-        for value in _options(self.space, "kv"):
-            kv_format(value)
+        for key, find in _NAMED.items():
+            for value in _options(self.space, key):
+                _check_name(f"vary.{key}", value, find)
+        batches = self.space.parameters["max_batch"]
+        for value in getattr(batches, "options", (getattr(batches, "low", 1),)):
+            _check_whole("vary.max_batch", value, least=1)
         if self.specification.today is not None:
-            known = [
-                k.name for k in instance_types(self.devices, self.specification.tensor_parallel)
-            ]
-            for name in self.specification.today.fleet:
-                if name not in known:
-                    raise SpecificationError(
-                        f"environment.today.fleet: {unknown('type', name, known)}"
-                    )
-            transformer(self.specification.today.model)
+            self._check_today(self.specification.today)
+
+    def _check_today(self, today: Today) -> None:
+        known = [k.name for k in instance_types(self.devices, self.specification.tensor_parallel)]
+        for name, count in today.fleet.items():
+            if name not in known:
+                raise SpecificationError(
+                    f"environment.today.fleet: {unknown('type', name, known)}"
+                )
+            _check_whole(f"environment.today.fleet.{name}", count, least=0)
+        if not any(today.fleet.values()):
+            raise SpecificationError(
+                f"environment.today.fleet: expected at least one instance, found "
+                f"{dict(today.fleet)}; leave out environment.today where nothing runs"
+            )
+        for key, find in _NAMED.items():
+            _check_name(f"environment.today.{key}", getattr(today, key), find)
+        _check_whole("environment.today.max_batch", today.max_batch, least=1)
 
 
 class _FleetFactory:
@@ -592,6 +611,30 @@ def _parameters(vary: Mapping[str, Parameter]) -> dict[str, Parameter]:
 
 def _options(space: ParameterSpace, name: str) -> tuple[Any, ...]:
     return tuple(getattr(space.parameters[name], "options", ()))
+
+
+def _is_file(name: str) -> bool:
+    """Say whether an engine is a file of the user's, not one of the catalogue."""
+    return name.endswith(".toml")
+
+
+def _engine(name: str, folder: Path) -> Engine:
+    return engine(str(folder / name) if _is_file(name) else name)
+
+
+def _check_name(key: str, name: str, find: Callable[[str], object]) -> None:
+    try:
+        find(name)
+    except SpecificationError as error:
+        raise SpecificationError(f"{key}: {error}") from None
+
+
+def _check_whole(key: str, value: Any, *, least: int) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise SpecificationError(
+            f"{key}: expected a whole number of at least {least}, found {value!r}"
+        )
 
 
 def _rate(specification: FleetSpecification, shape: Workload) -> tuple[float, str]:

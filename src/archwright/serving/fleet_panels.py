@@ -9,7 +9,6 @@ import numpy as np
 
 from archwright.errors import InfeasibleError
 from archwright.llm import assumptions as memory_assumptions
-from archwright.llm import engine
 from archwright.search.panels import Bars, Facts, Panel, Table
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ __all__ = ["assumptions", "panels", "runner_up", "sentence", "why_infeasible"]
 
 Design = Mapping[str, Any]
 _SHOWN = 8
+_RAISES = (1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
+"""Multiples of the best value at which a limit that is missed is tried."""
 
 
 def fleet_words(plan: Plan) -> str:
@@ -81,7 +82,7 @@ def assumptions(environment: FleetEnvironment, design: Design) -> list[tuple[str
             "step times",
             f"kernel-time laws, engine {specification.engine}",
             "fitted",
-            str(engine(specification.engine).source),
+            str(environment.engine.source),
         ),
         (
             "power",
@@ -188,10 +189,13 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
         what, value, limit = binding
         key = "ttft_p99_s" if what == "P99 TTFT" else "tpot_mean_s"
         helps = _smallest_limit(environment, design, key, float(value))
-        lines.append(
-            f"What binds: {what}, {over:.0%} over its limit of {limit:g} s. Smallest change that "
-            f"helps: environment.limits.{key} = {helps:.3g}."
+        change = (
+            f"Smallest change that helps: environment.limits.{key} = {helps:.3g}."
+            if helps is not None
+            else "Raising this limit alone does not help, tried up to "
+            f"{_RAISES[-1] * value:.3g} s."
         )
+        lines.append(f"What binds: {what}, {over:.0%} over its limit of {limit:g} s. {change}")
     elif np.isfinite(over):
         lines.append(
             f"What binds: memory, {over:.0%} short. A smaller weight format, a wider instance or "
@@ -202,13 +206,16 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
 
 def _smallest_limit(
     environment: FleetEnvironment, design: Design, key: str, least: float
-) -> float:
-    """Return the least value of one limit, to two digits, at which the design can be served."""
+) -> float | None:
+    """Return a value of one limit, to three digits, at which the design can be served.
+
+    The smallest of those tried, ``_RAISES`` times the least; None where none of them helps.
+    """
     from dataclasses import replace
 
     from archwright.serving.fleet_environment import FleetEnvironment
 
-    for factor in (1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0):
+    for factor in _RAISES:
         value = float(np.format_float_positional(least * factor, precision=3, fractional=False))
         specification = environment.specification
         limits = replace(specification.limits, **{key: value})
@@ -222,7 +229,7 @@ def _smallest_limit(
         except InfeasibleError:
             continue
         return value
-    return least * 5
+    return None
 
 
 def _accelerators(plan: Plan, device: str) -> int:

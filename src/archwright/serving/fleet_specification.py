@@ -46,7 +46,9 @@ class FleetSpecification:
     requests_per_user_per_hour: float | None = option(None, low=0.0, doc="with users")
     growth: float = option(1.0, low=0.0, doc="factor on the rate")
     limits: Limits = option(factory=Limits, doc="what the fleet must hold")
-    engine: str = option("overlapped", doc="engine whose time on the host is added to each step")
+    engine: str = option(
+        "overlapped", doc="engine whose time on the host is added to each step: name or file"
+    )
     devices: tuple[str, ...] = option(_DEVICES, doc="what may be rented")
     tensor_parallel: tuple[int, ...] = option((1, 2, 4, 8), low=1, doc="instance widths")
     cloud: str | None = option(None, doc="prices of this cloud only; default: the cheapest")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from archwright.hardware import Device
 from archwright.llm import Engine, ParallelPlan, StepBatch, StepCost, Transformer
+from archwright.llm import engine as find_engine
 from archwright.serving.memo import Memo
 from archwright.serving.workload import Workload
 
@@ -74,9 +75,11 @@ def instance_steps(
         workload: its buckets.
         weights: weight format.
         kv: KV-cache format.
-        engine: what the engine adds on the host.
+        engine: what the engine adds on the host; a file that changed is another engine.
         most_sequences: most sequences a step.
     """
+    if isinstance(engine, str):
+        engine = find_engine(engine)
     octaves = max(most_sequences - 1, _LEAST_TOP - 1).bit_length()
     lengths = (workload.mean_input, workload.mean_output, workload.input_edges)
     # the device is known by identity: the table keeps it alive
