@@ -15,13 +15,16 @@ from archwright.explain.report import render
 from archwright.explain.runs import progress
 from archwright.search import (
     NSGA2,
+    Budget,
     Choice,
     Goal,
     Integer,
     Ordinal,
     ParameterSpace,
     Permutation,
+    RandomSearch,
     Real,
+    Study,
 )
 from archwright.solve.pareto import hypervolume
 from explain.environments import Formula, mixed, run
@@ -144,6 +147,23 @@ def test_studies_show_themselves_in_notebooks(runs, monkeypatch) -> None:
     assert shown[-2:] == ["The fronts", "How the search went"]
     bundle = comparison_sections(runs)[0]._repr_mimebundle_()
     assert "&lt;i&gt;random" in bundle["text/html"]
+
+
+def test_a_study_says_what_it_is() -> None:
+    """In a cell before it has run, and as text; a result as text is a line, not its table."""
+    goal = Goal(minimize=["cost"], subject_to=["cost <= 5"])
+    study = Study(mixed(), goal, RandomSearch(), budget=Budget(evaluations=2000), seed=3)
+    text = repr(study)
+    assert text.startswith("Study(environment: ")
+    for part in ("minimize: cost", "subject to: cost <= 5", "searcher: RandomSearch()", "seed: 3"):
+        assert part in text
+    assert "budget: 2,000 evaluations" in text
+    assert "maximize" not in text
+    assert "<td>cost &lt;= 5</td>" in study._repr_html_()
+    result = run(mixed(limit=-1.0), trials=3, **GOAL)
+    assert repr(result) == (
+        "Result(3 designs, 0 feasible, 0 on the front; the budget of 3 evaluations is used)"
+    )
 
 
 def test_an_empty_study_shows_itself() -> None:

@@ -40,14 +40,15 @@ def _rows(first: int, n: int = 4) -> dict[str, Any]:
 
 
 def _run(folder: Path, evaluations: int = 50) -> Result:
-    return Study(
+    study = Study(
         toy_environment(limit=2.0),
         Goal(minimize=["cost", "time"], subject_to=["time <= 1"]),
         RandomSearch(),
         budget=Budget(evaluations=evaluations),
         folder=folder,
-        files={"study.toml": "format = 1\n"},
-    ).run()
+    )
+    study.files = {"study.toml": "format = 1\n"}
+    return study.run()
 
 
 def test_layout_and_columns(tmp_path: Path) -> None:

@@ -341,21 +341,28 @@ class Result:
         assert isinstance(frame, polars.DataFrame)
         return frame
 
+    def __repr__(self) -> str:
+        where = "" if self.folder is None else f"; {self.folder}"
+        return f"Result({self._counts()}; {self.stopped}{where})"
+
+    def _counts(self) -> str:
+        feasible = int(_bools(self.trials["feasible"]).sum())
+        front = len(self.front)
+        return f"{len(self.trials):,} designs, {feasible:,} feasible, {front:,} on the front"
+
     def _repr_html_(self) -> str:
         """Return a small table for notebooks: counts, why it ended, best designs."""
         rows = list(dict.fromkeys([*([] if (b := self.best()) is None else [b]), *self.front[:5]]))
         names = ["trial", *(f"param.{n}" for n in self.schema.parameters)]
         names += [f"metric.{n}" for n in self.schema.metrics]
         shown = self.trials.take(pa.array(rows, type=pa.int64())).select(names).to_pylist()
-        feasible = int(_bools(self.trials["feasible"]).sum())
-        counts = f"{len(self.trials):,} designs, {feasible:,} feasible, {len(self.front):,} on the"
         head = "".join(f"<th>{escape(name.split('.', 1)[-1])}</th>" for name in names)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(_shown(v))}</td>" for v in row.values()) + "</tr>"
             for row in shown
         )
         return (
-            f"<p>{counts} front; {escape(self.stopped)}. Best first:</p>"
+            f"<p>{self._counts()}; {escape(self.stopped)}. Best first:</p>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,10 @@ class Study:
         start: designs that the searcher draws first; see `archwright.search.start`.
         folder: where the study is kept and continued; None keeps it in memory.
         identity: plain data that says what the study is; None derives it from the parts.
-        files: further files of a new folder, name to text.
         disk: the file layer of the folder; the fault harness puts its own here.
+
+    Attributes:
+        files: further files of a new folder, name to text.
 
     Raises:
         SpecificationError: the parts do not fit together.
@@ -138,7 +141,6 @@ class Study:
         start: Any = None,
         folder: Path | str | None = None,
         identity: Mapping[str, Any] | None = None,
-        files: Mapping[str, str] | None = None,
         disk: Disk | None = None,
     ) -> None:
         for name, value in (("window", window), ("chunk", chunk), ("replicates", replicates)):
@@ -169,8 +171,41 @@ class Study:
         self.start = start
         self.folder = None if folder is None else Path(folder)
         self._identity = identity
-        self._files = files
+        self.files: Mapping[str, str] = {}
         self._disk = disk
+
+    def __repr__(self) -> str:
+        return "Study(" + "; ".join(f"{name}: {text}" for name, text in self._facts()) + ")"
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks: what is searched, for what, how, how long."""
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>"
+            for name, text in self._facts()
+        )
+        return f"<table><tbody>{rows}</tbody></table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        environment, goal = self.environment, self.goal
+        size = environment.space.size
+        designs = "" if size is None else f", {size:,} designs"
+        options = ", ".join(f"{k}={v!r}" for k, v in _options(self.searcher).items())
+        budget = [
+            f"{getattr(self.budget, f.name):,} {f.name}"
+            for f in dataclasses.fields(self.budget)
+            if getattr(self.budget, f.name) is not None
+        ]
+        facts = [
+            ("environment", f"{type(environment).__name__}{designs}"),
+            ("minimize", ", ".join(goal.minimize)),
+            ("maximize", ", ".join(goal.maximize)),
+            ("subject to", ", ".join(goal.subject_to)),
+            ("searcher", f"{type(self.searcher).__name__}({options})"),
+            ("budget", ", ".join(budget)),
+            ("seed", str(self.seed)),
+            ("folder", "" if self.folder is None else str(self.folder)),
+        ]
+        return [(name, text) for name, text in facts if text]
 
     def identity(self) -> dict[str, Any]:
         """Return plain data that says what this study is; a folder continues only its own."""
@@ -231,7 +266,7 @@ class Study:
             self.goal,
             self.folder,
             self.identity(),
-            self._files or {},
+            self.files,
             self._disk,
         )
         try:

@@ -58,7 +58,7 @@ class StudyFile:
 
         study = self.study
         study.folder = folder
-        study._files = {
+        study.files = {
             "study.toml": tomli_w.dumps(dict(self.document)),
             "origin.json": json.dumps({"folder": str(self.path.parent.resolve())}) + "\n",
         }
