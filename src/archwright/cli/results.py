@@ -91,7 +91,7 @@ def _named(folders: list[Path]) -> dict[str, Path]:
 
 def _points(designs: list[int], values: list[float]) -> list[list[float | None]]:
     """A curve as at most 50 pairs of designs and value; None before the first value."""
-    step = max(1, -(-len(designs) // 50))
+    step = max(1, -(-len(designs) // 49))  # and the last
     at = [*range(0, len(designs), step), len(designs) - 1] if designs else []
     return [[designs[i], None if values[i] != values[i] else values[i]] for i in dict.fromkeys(at)]
 

@@ -23,6 +23,7 @@ from archwright.explain.columns import evenly
 from archwright.explain.front import Direction
 from archwright.explain.sections import Section
 from archwright.search.panels import Bars, Panel, Roofline, Strips, Table
+from archwright.search.store import Disk
 
 __all__ = [
     "Assumption",
@@ -148,16 +149,7 @@ def render(content: ReportContent) -> str:
 def write_report(content: ReportContent, path: str | os.PathLike[str]) -> Path:
     """Write the report; a reader sees the old file or the new one, never half of it."""
     target = Path(path)
-    page = render(content)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Disk().replace(target, render(content).encode())
     return target
 
 

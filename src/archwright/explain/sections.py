@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -192,18 +192,4 @@ def _section(
 def _html(section: Section) -> str:
     if section.table is None:
         return f"<p>{html.escape(section.note)}</p>"
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in section.table.columns)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row) + "</tr>"
-        for row in section.table.rows
-    )
-    return (
-        f"<table><caption>{html.escape(section.title)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table><p>{html.escape(section.note)}</p>"
-    )
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return replace(section.table, title=section.title, note=section.note)._repr_html_()

@@ -10,7 +10,6 @@ matter. A forest fitted to all parameters at once (Breiman 2001) tells the two a
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -105,18 +104,7 @@ class Sensitivity:
         return "\n".join([*lines, self.note])
 
     def _repr_html_(self) -> str:
-        table = self.table()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-        body = "".join(
-            f"<tr><td>{html.escape(str(name))}</td>"
-            + "".join(f"<td>{value:.3g}</td>" for value in numbers)
-            + "</tr>"
-            for name, *numbers in table.rows
-        )
-        return (
-            f"<table><caption>{html.escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table><p>{html.escape(table.note)}</p>"
-        )
+        return self.table()._repr_html_()
 
 
 def importance(

@@ -233,6 +233,11 @@ def standing(scores: Scores) -> Floats:
     return np.column_stack([group, value])
 
 
+def by_standing(stood: Floats) -> npt.NDArray[np.intp]:
+    """Return the order of designs, best first; ``stood`` is what ``standing`` returned."""
+    return np.lexsort((stood[:, 1], stood[:, 0]))
+
+
 def ranks(stood: Floats) -> Floats:
     """Return the rank of each design, 1 for the best to -1 for the worst; equal ones share theirs.
 
@@ -241,7 +246,7 @@ def ranks(stood: Floats) -> Floats:
     >>> ranks(np.array([[0.0, 3.0], [0.0, 1.0], [1.0, 0.1]]))
     array([ 0.,  1., -1.])
     """
-    place = np.lexsort((stood[:, 1], stood[:, 0]))
+    place = by_standing(stood)
     rank = np.empty(len(place))
     rank[place] = np.arange(len(place))
     _, group = np.unique(stood, axis=0, return_inverse=True)
@@ -255,8 +260,7 @@ def order(scores: Scores) -> npt.NDArray[np.intp]:
 
     Feasible designs by loss, infeasible ones by total violation, unevaluable ones last.
     """
-    compared = standing(scores)
-    return np.lexsort((compared[:, 1], compared[:, 0]))
+    return by_standing(standing(scores))
 
 
 def _violation(rule: Expression, columns: Mapping[str, Floats], n: int) -> Floats:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 
 __all__ = ["Bars", "Facts", "Panel", "Roofline", "Strips", "Table"]
 
@@ -41,6 +42,26 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | int | None]] = field(default_factory=list)
     note: str = ""
+
+    def _repr_html_(self) -> str:
+        """Return the table for notebooks."""
+        head = "".join(f"<th>{escape(str(name))}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(_cell(value))}</td>" for value in row) + "</tr>"
+            for row in self.rows
+        )
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return (
+            f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{note}"
+        )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +21,7 @@ import pyarrow as pa
 from archwright.errors import SpecificationError, unknown
 from archwright.search.environment import Environment, Measurements
 from archwright.search.goal import Goal, Scores, order
+from archwright.search.panels import Table
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store import (
@@ -356,15 +356,11 @@ class Result:
         names = ["trial", *(f"param.{n}" for n in self.schema.parameters)]
         names += [f"metric.{n}" for n in self.schema.metrics]
         shown = self.trials.take(pa.array(rows, type=pa.int64())).select(names).to_pylist()
-        head = "".join(f"<th>{escape(name.split('.', 1)[-1])}</th>" for name in names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_shown(v))}</td>" for v in row.values()) + "</tr>"
-            for row in shown
-        )
-        return (
-            f"<p>{self._counts()}; {escape(self.stopped)}. Best first:</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return Table(
+            title=f"{self._counts()}; {self.stopped}. Best first:",
+            columns=[name.split(".", 1)[-1] for name in names],
+            rows=[list(row.values()) for row in shown],
+        )._repr_html_()
 
     @cached_property
     def trials(self) -> pa.Table:
@@ -512,14 +508,6 @@ def _interleave(schema: TableSchema, parts: list[dict[str, Any]], n: int) -> dic
 
 def _bools(column: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _shown(value: object) -> str:
-    """A cell of the table for notebooks."""
-    if value is None:
-        return "–"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _summary(

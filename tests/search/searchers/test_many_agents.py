@@ -325,7 +325,7 @@ def separable(seed: int) -> tuple[Any, float, list[int]]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_agents_solve_a_separable_problem(seed: int) -> None:
-    """99 % of the exact optimum within 5,000 calls, and the policies agree with it."""
+    """99 % of the exact optimum within 2,000 calls, and the policies agree with it."""
     reward, top, where = separable(seed)
     searcher = ManyAgents()
 

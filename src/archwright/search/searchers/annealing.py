@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.search.goal import standing
+from archwright.search.goal import by_standing, standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
@@ -135,7 +135,7 @@ class Annealing(Stateful):
         self._current = keep.take(place)
 
     def _remember_best(self, designs: Any, scores: npt.NDArray[Any]) -> None:
-        at = int(np.lexsort((scores[:, 1], scores[:, 0]))[0])
+        at = int(by_standing(scores)[0])
         if not len(self._best) or tuple(scores[at]) < tuple(self._best_standing):
             self._best, self._best_standing = designs.take(np.array([at])), scores[at].copy()
 

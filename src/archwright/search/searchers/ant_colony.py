@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError
-from archwright.search.goal import Scores, standing
+from archwright.search.goal import Scores, by_standing, standing
 from archwright.search.parameters import Permutation
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
@@ -173,7 +173,7 @@ class AntColony(Stateful, Generations):
     def _learn(self, designs: Any, scores: Scores) -> None:
         del designs
         compared = standing(scores)
-        at = int(np.lexsort((compared[:, 1], compared[:, 0]))[0])
+        at = int(by_standing(compared)[0])
         found = (float(compared[at, 0]), float(compared[at, 1]))
         if self._best is None or found < self._best_standing:
             self._best, self._best_standing = self._paths[at].copy(), found

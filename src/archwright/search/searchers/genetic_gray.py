@@ -11,6 +11,7 @@ from archwright.errors import SpecificationError
 from archwright.search.goal import Scores, standing
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
+from archwright.search.searchers.selection import tournament
 from archwright.search.space import ParameterSpace, designs_from, plain_designs
 
 __all__ = ["GeneticGray", "GrayCode"]
@@ -128,10 +129,7 @@ class GeneticGray(Stateful, Generations):
     def _children(self) -> Bits:
         """Return children of parents chosen by tournament, two of each pair."""
         n, width = self.population, self._code.width
-        rank = np.empty(n, dtype=np.intp)
-        rank[np.lexsort((self._standing[:, 1], self._standing[:, 0]))] = np.arange(n)
-        drawn = self._rng.integers(n, size=(n, self.tournament))
-        chosen = drawn[np.arange(n), rank[drawn].argmin(axis=1)]
+        chosen = tournament(self._rng, self._standing, n, self.tournament)
         bits = self._code.bits(self._cube.encode(self._parents))[chosen]
         first, second = bits[::2], bits[1::2]
         cuts = np.sort(self._rng.integers(0, width + 1, size=(n // 2, 2)), axis=1)

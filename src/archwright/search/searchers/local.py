@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.goal import standing
+from archwright.search.goal import by_standing, standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import whole
@@ -136,7 +136,7 @@ class _Climb:
     def tell(self, designs: Any, scores: npt.NDArray[np.float64], now: int) -> None:
         """Take scores; ``now`` of them are of the neighborhood being asked."""
         self._open -= now
-        at = int(np.lexsort((scores[:, 1], scores[:, 0]))[0])
+        at = int(by_standing(scores)[0])
         found = (float(scores[at, 0]), float(scores[at, 1]))
         if found < self._found_score:
             self._found, self._found_score = designs.take(np.array([at])), found

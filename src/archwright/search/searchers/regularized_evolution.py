@@ -10,6 +10,7 @@ from archwright.search.goal import standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
+from archwright.search.searchers.selection import tournament
 from archwright.search.searchers.steps import Steps
 from archwright.search.space import designs_from, plain_designs
 
@@ -71,10 +72,7 @@ class RegularizedEvolution(Stateful):
         self._standing = np.concatenate([self._standing, standing(trials.scores)])[keep]
 
     def _children(self, n: int) -> Any:
-        rank = np.empty(len(self._living), dtype=np.intp)
-        rank[np.lexsort((self._standing[:, 1], self._standing[:, 0]))] = np.arange(len(rank))
-        drawn = self._rng.integers(len(rank), size=(n, self.sample))
-        parents = drawn[np.arange(n), rank[drawn].argmin(axis=1)]
+        parents = tournament(self._rng, self._standing, n, self.sample)
         return self._change(self._living.take(parents))
 
     def _change(self, designs: Any) -> Any:

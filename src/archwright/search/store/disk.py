@@ -79,7 +79,11 @@ class Disk:
     def replace(self, path: Path, data: bytes) -> None:
         """Replace a file whole; for what can be rebuilt, such as the summary."""
         temporary = self._write_temporary(path, data)
-        self.rename(temporary, path)
+        try:
+            self.rename(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self.sync_folder(path.parent)
 
     def publish(self, temporary: Path, path: Path) -> None:
