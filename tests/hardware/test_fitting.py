@@ -6,16 +6,26 @@ import gzip
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
+from archwright.cli import main
 from archwright.errors import SpecificationError, TraceError
 from archwright.hardware import device, timing
 from archwright.hardware.devices import Device
-from archwright.hardware.fitting import calibrate_device, carry, fit
-from archwright.hardware.measurements import Sample, read_table
-from archwright.hardware.profiles import Fitted, average, carried, load_profile, shipped
+from archwright.hardware.fitting import calibrate_device, carry, catalogue, fit
+from archwright.hardware.measurements import Sample, read_folder, read_table
+from archwright.hardware.profiles import (
+    Fitted,
+    average,
+    carried,
+    load_profile,
+    shipped,
+    write_profile,
+)
 from archwright.provenance import Source
 
 SLOW = 1.3
@@ -128,23 +138,195 @@ def test_times_in_another_unit_are_refused(tmp_path: Path) -> None:
         calibrate_device("H100-SXM", path)
 
 
-def test_a_profile_with_a_wrong_key_is_refused(tmp_path: Path) -> None:
-    found = calibrate_device("L40S", gemm_csv(tmp_path / "mine.csv", "L40S"))
-    path = found.write_profile(tmp_path / "mine.toml")
-    good = path.read_text()
-    assert tomllib.loads(good)["format"] == 1
-    for old, new, message in (
-        ("format = 1", "format = 2", "format: 2, expected 1"),
-        ("[gemm.bfloat16", "[gem.bfloat16", r"unknown key 'gem' \(nearest: 'gemm'\)"),
-        ("tdp_w", "tpd_w", r"unknown key 'tpd_w' \(nearest: 'tdp_w'\)"),
-        ("throttle", "throtle", r"\[gemm.bfloat16.constants\].*expected .*'throttle'"),
-        ("rows = 400", "", r"'rows', expected constants, low, high and rows"),
-    ):
-        path.write_text(good.replace(old, new))
-        with pytest.raises(SpecificationError, match=message):
-            load_profile(path)
+def test_what_held_before_is_what_the_library_says(tmp_path: Path) -> None:
+    """A format without constants of its own is predicted with those of the nearest one."""
+    m, n = np.meshgrid([1, 64, 1024, 4096], [1024, 4096, 8192])
+    seconds = timing.gemm_seconds("L40S", m, n, 4096, "fp8_block")
+    rows = [
+        f"fp8_block,{a},{b},4096,{s * 1e3:.12g}"
+        for a, b, s in zip(m.flat, n.flat, seconds.flat, strict=True)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("dtype,m,n,k,latency_ms\n" + "\n".join(rows) + "\n")
+    assert calibrate_device("L40S", path).error_before < 1e-9
+
+
+def test_a_format_under_another_name_is_the_same_format(tmp_path: Path) -> None:
+    table = gemm_csv(tmp_path / "t.csv", "H100-SXM", factor=SLOW)
+    table.write_text(table.read_text().replace("bfloat16", "bf16"))
+    found = calibrate_device("H100-SXM", table)
+    assert list(found.device.timing["gemm"]) == ["bfloat16"]
+    assert timing.gemm_seconds(found.device, 8, 4096, 4096) == pytest.approx(
+        SLOW * timing.gemm_seconds("H100-SXM", 8, 4096, 4096), rel=0.15
+    )
+
+
+def test_a_profile_keeps_where_each_law_comes_from(tmp_path: Path) -> None:
+    found = calibrate_device("L40S", gemm_csv(tmp_path / "gemm.csv", "L40S")).device
+    sizes = 2.0 ** np.arange(10, 28)
+    rows = [
+        f"all_reduce,int8,2,{size:.0f},{s * 1e3:.9g}"
+        for size, s in zip(sizes, timing.all_reduce_seconds("L40S", 2, sizes), strict=True)
+    ]
+    path = tmp_path / "rings.csv"
+    path.write_text("op,dtype,num_gpus,message_elements,latency_ms\n" + "\n".join(rows) + "\n")
+    found = calibrate_device(found, path).device
+    again = load_profile(write_profile(found, tmp_path / "mine.toml"))
+    assert again == found
+    assert again.timing["gemm"]["bfloat16"].source.source == "gemm.csv"
+    assert again.timing["all_reduce"]["host"].source.source == "rings.csv"
+
+
+def test_a_profile_with_one_source_for_all_is_read(tmp_path: Path) -> None:
+    path = calibrate_device("L40S", gemm_csv(tmp_path / "mine.csv", "L40S")).write_profile(
+        tmp_path / "mine.toml"
+    )
+    table = tomllib.loads(path.read_text())
+    table["timing_source"] = table["gemm"]["bfloat16"].pop("source")
+    table["timing_source"]["source"] = "a lab"
+    path.write_text(tomli_w.dumps(table))
+    assert load_profile(path).timing["gemm"]["bfloat16"].source.source == "a lab"
+
+
+def test_constants_are_of_the_day_of_their_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "2031-01-02")
+    gemm_csv(tmp_path / "gemm_h100_sxm.csv", "H100-SXM")
+    assert catalogue(tmp_path)["date"] == "2031-01-02"
+    found = calibrate_device("H100-SXM", tmp_path / "gemm_h100_sxm.csv")
+    assert found.device.timing["gemm"]["bfloat16"].source.date == "2031-01-02"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("format", 2, "format: 2, expected 1"),
+        ("gem", {}, r"unknown key 'gem' \(nearest: 'gemm'\)"),
+        ("device", 3, "device: 3, expected a table"),
+        ("device", None, r"\[device\]: the key 'name' is missing"),
+        ("device.tpd_w", 9, r"\[device\]: unknown key 'tpd_w' \(nearest: 'tdp_w'\)"),
+        ("device.timing", {}, r"\[device\]: unknown key 'timing'"),
+        ("device.year", None, r"\[device\]: the key 'year' is missing"),
+        ("device.tdp_w", "350", r"\[device\].tdp_w: expected a number, found '350'"),
+        ("device.tdp_w", -350, r"\[device\]: tdp_w: -350, expected a positive number"),
+        ("device.memory_bytes", 0.5, r"\[device\].memory_bytes: expected a whole number"),
+        ("device.peak_ops_s", [1.0], r"\[device\].peak_ops_s: expected a table, found \[1.0\]"),
+        ("device.peak_ops_s.bf16", "x", r"\[device\].peak_ops_s.bf16: expected a number"),
+        ("device.peak_ops_s.bf16", 0, r"\[device\]: peak_ops_s.bf16: 0, expected a positive"),
+        ("device.peak_ops_s.bf61", 1, r"unknown number type 'bf61' \(nearest: 'bf16'\)"),
+        ("device.source", "a plan", r"\[device\].source: expected a table, found 'a plan'"),
+        ("device.source.dat", "", r"\[device\].source: unknown key 'dat' \(nearest: 'date'\)"),
+        ("device.derived_fields", "tdp_w", r"\[device\].derived_fields: expected a list"),
+        ("timing_source", "a lab", "timing_source: 'a lab', expected a table"),
+        ("timing_source", {"src": "a"}, r"\[timing_source\]: unknown key 'src'"),
+        ("gemm", 4, "gemm: 4, expected a table"),
+        ("gemm.bfloat16", 4, r"\[gemm.bfloat16\]: 4, expected a table"),
+        ("gemm.bfloat61", {}, r"unknown format 'bfloat61' \(nearest: 'bfloat16'\)"),
+        ("all_reduce.lnk", {}, r"\[all_reduce.lnk\]: unknown format 'lnk' \(nearest: 'link'\)"),
+        ("attention_decode.fp8", {}, r"decode.fp8\]: 'fp8', expected .*'bfloat16/fp8'"),
+        ("attention_decode.fp8/fp9", {}, r"unknown format 'fp9' \(nearest: 'fp8'\)"),
+        ("gemm.bfloat16.rows", None, r"\[gemm.bfloat16\]: the key 'rows' is missing"),
+        ("gemm.bfloat16.row", 3, r"\[gemm.bfloat16\]: unknown key 'row' \(nearest: 'rows'\)"),
+        ("gemm.bfloat16.low", 0.5, r"\[gemm.bfloat16\].low: expected a list, found 0.5"),
+        (
+            "gemm.bfloat16.low", [0.5, 0.5],
+            r"\[gemm.bfloat16\].low: \[0.5, 0.5\], expected 4 positive numbers, one a regime",
+        ),
+        ("gemm.bfloat16.high", [1.0, 1.0, 1.0, -2.0], r"high: .*-2.0\], expected 4 positive"),
+        ("gemm.bfloat16.constants", 1.0, r"\[gemm.bfloat16\].constants: expected a table"),
+        ("gemm.bfloat16.constants.read", None, r"\[gemm.bfloat16.constants\].*expected .*'read'"),
+        ("gemm.bfloat16.constants.rd", 1.0, r"\[gemm.bfloat16.constants\]: .*'rd'"),
+        ("gemm.bfloat16.constants.read", "x", "constants.read: expected a number, found 'x'"),
+        ("gemm.bfloat16.constants.read", 0.0, r"constants\]: read: 0, expected a positive"),
+    ],
+)  # fmt: skip
+def test_a_profile_with_a_wrong_key_is_refused(
+    profile: str, tmp_path: Path, where: str, value: Any, message: str
+) -> None:
+    """One line with file, key, value and what was expected; None takes a key away."""
+    table = tomllib.loads(profile)
+    inner = table
+    *path, last = where.split(".")
+    for part in path:
+        inner = inner.setdefault(part, {})
+    inner.pop(last, None)
+    if value is not None:
+        inner[last] = value
+    file = tmp_path / "mine.toml"
+    file.write_text(tomli_w.dumps(table))
+    with pytest.raises(SpecificationError, match=message) as caught:
+        load_profile(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of a good profile."""
+    folder = tmp_path_factory.mktemp("profile")
+    found = calibrate_device("L40S", gemm_csv(folder / "mine.csv", "L40S"))
     with pytest.raises(SpecificationError, match="has no timing constants of its own"):
-        replace(found, device=device("L40S")).write_profile(path)
+        replace(found, device=device("L40S")).write_profile(folder / "mine.toml")
+    return found.write_profile(folder / "mine.toml").read_text()
+
+
+def test_bytes_may_have_an_exponent(profile: str, tmp_path: Path) -> None:
+    table = tomllib.loads(profile)
+    table["device"]["memory_bytes"] = 96e9
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(table))
+    found = load_profile(tmp_path / "mine.toml").memory_bytes
+    assert found == 96_000_000_000 and isinstance(found, int)
+
+
+def test_a_device_takes_nothing_of_what_an_engine_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = gemm_csv(tmp_path / "mine.csv", "L40S")
+    words = ["calibrate", "device", str(table), "--device", "L40S"]
+    for flag, value in (("--model", "x"), ("--tp", "1"), ("--weights", "fp8"), ("--kv", "fp8")):
+        assert main([*words, flag, value]) == 2
+        assert f"{flag}: says what an engine served" in capsys.readouterr().err
+        assert not (tmp_path / "mine.toml").exists()
+    assert main(words) == 0
+    assert load_profile(tmp_path / "mine.toml").name == "L40S"
+
+
+def nccl_csv(path: Path, *rows: str) -> Path:
+    head = "op,dtype,num_gpus,message_elements,latency_ms\n"
+    path.write_text(head + "".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_collectives_without_a_law_are_counted(tmp_path: Path) -> None:
+    path = nccl_csv(
+        tmp_path / "nccl_h100_sxm.csv",
+        "all_reduce,half,8,1024,0.02", "all_gather,half,8,1024,0.02",
+        "all_gather,half,8,2048,0.02", "reduce_scatter,half,8,1024,0.02",
+        "alltoall,int8,8,1024,0.02",
+    )  # fmt: skip
+    found = read_folder(tmp_path)
+    assert found.skipped == {
+        "nccl_h100_sxm.csv all_gather": "2 rows: no law is for it",
+        "nccl_h100_sxm.csv reduce_scatter": "1 rows: no law is for it",
+    }
+    kept = [(s.law, s.shape[1].tolist()) for s in found.samples["H100-SXM"]]
+    assert kept == [("all_reduce", [2048.0]), ("all_to_all", [1024.0])]
+    assert {s.law for s in read_table(path, device("H100-SXM"))} == {"all_reduce", "all_to_all"}
+
+
+def test_an_element_of_unknown_size_is_refused(tmp_path: Path) -> None:
+    path = nccl_csv(
+        tmp_path / "t.csv", "all_reduce,half,8,1024,0.02", "all_reduce,halff,8,1024,0.02"
+    )
+    with pytest.raises(TraceError, match=r"t.csv:3: unknown dtype 'halff' \(nearest: 'half'\)"):
+        read_table(path, device("H100-SXM"))
+    head = "allreduce_dtype,num_gpus,message_elements,latency_ms\n"
+    path.write_text(head + "float,8,1024,0.02\n")
+    assert read_table(path, device("H100-SXM"))[0].shape[1] == 4096.0
+    path.write_text(head + "fp7,8,1024,0.02\n")
+    with pytest.raises(TraceError, match=r"t.csv:2: unknown allreduce_dtype 'fp7'"):
+        read_table(path, device("H100-SXM"))
 
 
 def test_carried_constants_prefer_a_sibling_and_count_each_engine_once() -> None:

@@ -1,4 +1,4 @@
-"""The step costs against measured serving, latency and energy; gates that a prototype reached."""
+"""The step costs against measured serving, latency and energy; gates that measurements set."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_time_per_token_with_one_scale_a_system_and_engine() -> None:
 
 @serving
 def test_prompts_that_join_the_batch_matter() -> None:
-    """Without them the order of the rows is worse by the margin of the prototype."""
+    """Without them the order of the rows is clearly worse."""
     from archwright.llm import accuracy
 
     found = accuracy.served(DATA / "llm-measured").columns

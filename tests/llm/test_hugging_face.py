@@ -66,6 +66,8 @@ def test_windows() -> None:
     assert (gemma3.sliding_pattern, gemma3.sliding_layers) == ("SSSSSF", 22)
     saved = load_config(_with("gemma3_text", num_hidden_layers=26, _sliding_window_pattern=2))
     assert saved.sliding_layers == 13
+    # one full layer of every one
+    assert load_config(_with("gemma3_text", sliding_window_pattern=1)).sliding_layers == 0
 
 
 def test_experts_in_some_layers() -> None:

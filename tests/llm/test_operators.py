@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from archwright.errors import SpecificationError
 from archwright.formats import kv_formats, weight_formats
+from archwright.hardware import timing
 from archwright.hardware.tables import catalogue_toml
 from archwright.llm import (
     Operator,
@@ -407,10 +408,6 @@ def test_shapes_are_the_arguments_of_their_laws() -> None:
             assert op.formula
             seen.add(op.kind)
     assert seen == set(_LAWS)
-    try:
-        from archwright.hardware import timing
-    except ImportError:
-        return
     for kind, keys in _LAWS.items():
         law = getattr(timing, f"{kind}_seconds")
         assert set(keys) <= set(inspect.signature(law).parameters), kind

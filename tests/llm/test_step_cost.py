@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from archwright.errors import SpecificationError
 from archwright.hardware import device
 from archwright.hardware.kernel_table import KernelTable
 from archwright.hardware.measurements import Sample
-from archwright.hardware.timing import gemm_seconds
+from archwright.hardware.profiles import Fitted, shipped
+from archwright.hardware.timing import all_reduce_seconds, gemm_seconds, roofline_seconds
 from archwright.llm import (
+    CompiledStepCost,
     ParallelPlan,
     StepBatch,
     StepCost,
@@ -81,11 +84,11 @@ def test_times_grow_with_work_and_the_roofline_is_below(
     assert found.seconds[0] <= found.seconds[1] * (1 + 1e-12)
     assert found.seconds[0] <= found.seconds[2] * (1 + 1e-12)
     assert (found.low <= found.seconds).all() and (found.seconds <= found.high).all()
-    # operands that fit into the cache need no memory traffic, so the bound is of the rest
-    cached = sum(op.count * op.activation_bytes for op in fitted.operators(work))
-    l2 = sum(op.count for op in fitted.operators(work)) * (fitted.device.l2_bytes or 0)
-    beyond = np.maximum(found.memory_s - (cached + l2) / 1e12, 0.0)
-    assert (np.maximum(beyond, found.compute_s) <= found.seconds * 1.0001).all()
+    for op in fitted.operators(work):
+        moved = op.weight_bytes + op.kv_bytes + op.activation_bytes
+        dtype = op.shape.get("dtype", "bfloat16")
+        bound = op.count * roofline_seconds(fitted.device, op.flops, moved, dtype)
+        assert (bound <= found.parts[op.name] * (1 + 1e-12)).all(), op.name
 
 
 def test_parts_add_up_to_the_step() -> None:
@@ -181,6 +184,47 @@ def test_beyond_the_tables_is_an_error() -> None:
         table.seconds(1, 5000)
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ((-3, 100), "decode_batch: -3, expected 0, or 1 or more"),
+        (([4, 0.5], 100), "decode_batch: 0.5, expected 0, or 1 or more"),
+        ((np.nan, 100), "decode_batch: nan, expected 0, or 1 or more"),
+        ((np.inf, 100), "a step of inf tokens is beyond the 64 compiled"),
+        (("x", 100), "decode_batch: 'x', expected numbers"),
+        ((4, 0), "decode_context: 0, expected 1 or more tokens"),
+        ((4, [100, 0.3]), "decode_context: 0.3, expected 1 or more tokens"),
+        (([[4], [0]], [100, -5]), "decode_context: -5, expected 1 or more tokens"),
+        ((4, np.nan), "decode_context: nan, expected 1 or more tokens"),
+        ((4, 100, -1, 8, 8), "prefill_requests: -1, expected 0, or 1 or more"),
+        ((4, 100, 1, 0, 8), "prefill_query_tokens: 0, expected 1 or more tokens"),
+        ((4, 100, 1, 8, -8), "prefill_context_tokens: -8, expected 1 or more tokens"),
+        ((4, 100, 1, 9, 8), "prefill_query_tokens: expected 1 to prefill_context_tokens"),
+    ],
+)
+def test_a_step_that_cannot_be_is_not_looked_up(step: tuple[object, ...], message: str) -> None:
+    """One line, of seconds and of joules."""
+    table = small_table()
+    for look_up in (table.seconds, table.joules):
+        with pytest.raises(SpecificationError, match=message):
+            look_up(*step)  # type: ignore[arg-type]
+
+
+def test_of_nothing_any_length_will_do() -> None:
+    """Where no sequence decodes its context may be zero, and so for chunks."""
+    table = small_table()
+    found = table.seconds([0, 4, 0], [0, 100, 0], [1, 0, 0], [16, 0, 0], [16, 0, 0])
+    assert found[0] == table.seconds(0, 1, 1, 16, 16)
+    assert found[1] == table.seconds(4, 100)
+    assert found[2] == 0.0
+    assert table.seconds([], []).shape == (0,)
+
+
+@cache
+def small_table() -> CompiledStepCost:
+    return cost().compile(most_tokens=64, most_sequences=32, most_context=1000)
+
+
 def test_a_table_returns_what_was_measured_and_scales_between() -> None:
     """A point that was measured, one beside it, and a format that was not."""
     m, n, k = (np.array(x, dtype=float) for x in ([1, 64, 4096], [4096] * 3, [4096] * 3))
@@ -196,12 +240,47 @@ def test_a_table_returns_what_was_measured_and_scales_between() -> None:
     fp8 = gemm_seconds("H100-SXM", 64, 4096, 4096, "fp8", return_interval=True)
     assert table.time("gemm", {"m": 64, "n": 4096, "k": 4096, "dtype": "fp8"}, fp8) == fp8
 
-    slower = cost(back_end="table", table=table)(StepBatch(decode_batch=8, decode_context=10))
+    # every product of the step lies between the points, whose ratio is the same
+    step = StepBatch(decode_batch=8, decode_context=10)
+    slower, law_step = cost(back_end="table", table=table)(step), cost()(step)
     assert slower.label == "table"
-    assert (
-        slower.parts["mlp.down"]
-        > cost()(StepBatch(decode_batch=8, decode_context=10)).parts["mlp.down"]
+    for op in cost().operators(step):
+        law_s = law_step.parts[op.name]
+        if op.kind == "gemm":
+            law_s = 1.7 * op.count * gemm_seconds("H100-SXM", **op.shape)
+        assert slower.parts[op.name] == pytest.approx(law_s, rel=1e-6), op.name
+    with pytest.raises(SpecificationError, match="table: of H100-SXM, expected one of A100-80GB"):
+        cost(on="A100-80GB-SXM", back_end="table", table=table)
+
+
+def halved(law: str, key: str) -> Fitted:
+    """The H100's constants of a law with every share of the hardware halved."""
+    fitted = shipped()[law]["H100-SXM"][key]
+    shares = {"compute", "read", "write", "ring", "direct"}
+    slow = {n: v / 2 if n in shares else v for n, v in fitted.constants.items()}
+    return dataclasses.replace(fitted, constants=slow)
+
+
+def test_a_calibration_of_the_users_own_holds_where_it_is_slower() -> None:
+    """What it says is the time; what it does not say stays as it was."""
+    mine = dataclasses.replace(
+        H100,
+        timing={
+            "gemm": {"bfloat16": halved("gemm", "bfloat16")},
+            "all_reduce": {"link": halved("all_reduce", "link")},
+        },
     )
+    plan = ParallelPlan(tensor=2)
+    step = StepBatch(prefill_requests=1, prefill_query_tokens=4096, prefill_context_tokens=4096)
+    own = StepCost(model=LLAMA, device=mine, parallel=plan)
+    found, before = own(step), cost(parallel=plan)(step)
+    laws = {"gemm": gemm_seconds, "all_reduce": all_reduce_seconds}
+    for op in own.operators(step):
+        if op.kind in laws:
+            assert found.parts[op.name] == op.count * laws[op.kind](mine, **op.shape), op.name
+            assert found.parts[op.name] > 1.3 * before.parts[op.name], op.name
+        else:
+            assert found.parts[op.name] == before.parts[op.name], op.name
 
 
 def test_experts_of_four_bits_run_unpacked_where_there_is_no_rate_for_them() -> None:

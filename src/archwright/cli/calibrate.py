@@ -31,9 +31,9 @@ def add(name: str, commands: Any, line: str) -> None:
     parser.add_argument("--output", type=Path, metavar="TOML", help="where the profile goes")
     served = parser.add_argument_group("what was served, for an engine")
     served.add_argument("--model", help="name, Hugging Face id, or path of a config.json")
-    served.add_argument("--tp", type=int, default=1, help="tensor-parallel width")
-    served.add_argument("--weights", default="bf16", help="weight format")
-    served.add_argument("--kv", default="bf16", help="KV-cache format")
+    served.add_argument("--tp", type=int, help="tensor-parallel width; default 1")
+    served.add_argument("--weights", help="weight format; default bf16")
+    served.add_argument("--kv", help="KV-cache format; default bf16")
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
@@ -41,7 +41,13 @@ def _calibrate(options: argparse.Namespace) -> int:
     from archwright.errors import SpecificationError
 
     found: Any
+    names = ("model", "tp", "weights", "kv")
+    served = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.what == "device":
+        if served:
+            raise SpecificationError(
+                f"--{next(iter(served))}: says what an engine served, expected none for a device"
+            )
         from archwright.hardware.fitting import calibrate_device
 
         found = calibrate_device(options.device, options.file)
@@ -51,14 +57,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 
         if options.model is None:
             raise SpecificationError("--model: an engine is fitted to what it served; name it")
-        served = InferenceSpecification(
-            model=options.model,
-            device=options.device,
-            tp=options.tp,
-            weights=options.weights,
-            kv=options.kv,
-        )
-        found = calibrate_engine(options.file, served.cost())
+        specification = InferenceSpecification(device=options.device, **served)
+        found = calibrate_engine(options.file, specification.cost())
     output = options.output or options.file.with_suffix(".toml")
     found.write_profile(output)
     rows = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from archwright.errors import SpecificationError
 from archwright.hardware.devices import device
-from archwright.hardware.evaluation import keys_of
+from archwright.hardware.evaluation import Timed, keys_of
 from archwright.hardware.fitting import by_format, carry, fit, halves, residual_interval
 from archwright.hardware.laws import Array
 from archwright.hardware.measurements import Sample, read_folder
@@ -126,11 +126,14 @@ def subset(sample: Sample) -> str:
     return f"{name} {sample.part}".strip()
 
 
-def _score(sample: Sample, name: str, fitted: Fitted, split: str) -> AccuracyRow:
-    predicted, low, high = sample.predicted(device(name), fitted)
+def _score(samples: list[Sample], found: list[Timed], name: str, split: str) -> AccuracyRow:
+    """Score the predictions of samples of one table and law together."""
+    predicted, low, high = (np.concatenate(values) for values in zip(*found, strict=True))
     return accuracy_row(
-        predicted, sample.seconds, table=sample.table, subset=subset(sample),
-        quantity=QUANTITIES[sample.law], split=split, low=low, high=high,
+        predicted,
+        np.concatenate([sample.seconds for sample in samples]),
+        table=samples[0].table, subset=name, quantity=QUANTITIES[samples[0].law], split=split,
+        low=low, high=high,
     )  # fmt: skip
 
 
@@ -181,29 +184,16 @@ def kernel_accuracy(
 
 
 def _shipped(name: str, parts: list[Sample]) -> list[AccuracyRow]:
-    rows: list[AccuracyRow] = []
-    predicted: list[Array] = []
-    low: list[Array] = []
-    high: list[Array] = []
-    for sample in parts:
-        fitted = resolve(sample.law, device(name), keys_of(sample.law, sample.key))
-        rows.append(_score(sample, name, fitted, "shipped"))
-        found = sample.predicted(device(name), fitted)
-        for into, values in zip((predicted, low, high), found, strict=True):
-            into.append(values)
-    rows.append(
-        accuracy_row(
-            np.concatenate(predicted),
-            np.concatenate([s.seconds for s in parts]),
-            table=parts[0].table,
-            subset="all",
-            quantity=QUANTITIES[parts[0].law],
-            split="shipped",
-            low=np.concatenate(low),
-            high=np.concatenate(high),
-        )
-    )
-    return rows
+    target = device(name)
+    found = [
+        sample.predicted(target, resolve(sample.law, target, keys_of(sample.law, sample.key)))
+        for sample in parts
+    ]
+    rows = [
+        _score([sample], [timed], subset(sample), "shipped")
+        for sample, timed in zip(parts, found, strict=True)
+    ]
+    return [*rows, _score(parts, found, "all", "shipped")]
 
 
 def _rows_left_out(law: str, group: Mapping[str, list[Sample]]) -> list[AccuracyRow]:
@@ -217,7 +207,8 @@ def _rows_left_out(law: str, group: Mapping[str, list[Sample]]) -> list[Accuracy
         fitted = Fitted(constants=constants, low=low, high=high, rows=0, source=_SOURCE)
         for (_, unseen), (seen, _) in zip(quarters, split, strict=True):
             if len(unseen):
-                rows.append(_score(unseen, name, fitted, "rows"))
+                timed = unseen.predicted(device(name), fitted)
+                rows.append(_score([unseen], [timed], subset(unseen), "rows"))
                 rows.append(_mean(unseen, [seen], "rows"))
     return rows
 
@@ -232,7 +223,8 @@ def _device_left_out(law: str, group: Mapping[str, list[Sample]]) -> list[Accura
         training = {other: group[other] for other in others}
         fitted = carry(others, training, device(name).architecture, _SOURCE)
         for sample in parts:
-            rows.append(_score(sample, name, fitted, "device"))
+            timed = sample.predicted(device(name), fitted)
+            rows.append(_score([sample], [timed], subset(sample), "device"))
             rows.append(_mean(sample, [s for p in training.values() for s in p], "device"))
     return rows
 

@@ -7,19 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from archwright.errors import SpecificationError, unknown
 from archwright.hardware.tables import catalogue_rows, catalogue_toml
 from archwright.provenance import Label, Source
 
-if TYPE_CHECKING:
-    from archwright.hardware.profiles import Profile
-
-__all__ = ["Device", "MatmulFraction", "Tier", "device", "devices", "matmul_fraction"]
+__all__ = [
+    "PEAKS",
+    "Device",
+    "Fitted",
+    "MatmulFraction",
+    "Profile",
+    "Tier",
+    "device",
+    "devices",
+    "matmul_fraction",
+]
 
 _ROOM = "archwright.hardware"
-_DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
+PEAKS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4")
+"""Number types that a device may have a peak of."""
 _COLUMNS = {"l2_bytes": "l2_llc_bytes", "compute_units": "sm_cu_count"}
 """Fields that bear another name in the catalogue."""
 
@@ -39,6 +47,29 @@ class Tier:
     name: str
     capacity_bytes: int | None
     bandwidth_bytes_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Constants of one law for one device and number format.
+
+    Attributes:
+        constants: name to value.
+        low: 5 % quantile of measured over predicted time, one a regime, short times first.
+        high: 95 % quantile.
+        rows: measured rows behind them.
+        source: where those rows come from.
+    """
+
+    constants: Mapping[str, float]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    rows: int
+    source: Source
+
+
+Profile = Mapping[str, Mapping[str, Fitted]]
+"""Law to format to constants."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +151,7 @@ class Device:
         >>> device("H100-SXM").origin("bf16"), device("H100-SXM").origin("fp64")
         ('sourced', 'recalled')
         """
-        known = [*_DTYPES, *self.__dataclass_fields__]
+        known = [*PEAKS, *self.__dataclass_fields__]
         if field not in known:
             raise SpecificationError(unknown("device field", field, known))
         column = _COLUMNS.get(field, field)
@@ -167,7 +198,7 @@ def _catalogue() -> Mapping[str, Device]:
             name=row["name"],
             vendor=row["vendor"],
             kind=row["kind"],
-            peak_ops_s=MappingProxyType({t: float(row[t]) for t in _DTYPES if row[t]}),
+            peak_ops_s=MappingProxyType({t: float(row[t]) for t in PEAKS if row[t]}),
             memory_bytes=int(float(row["memory_bytes"])) if row["memory_bytes"] else None,
             memory_bandwidth_bytes_s=float(row["memory_bandwidth_bytes_s"]),
             link_bytes_s_per_direction=float(link) if link else None,

@@ -12,7 +12,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.hardware.devices import Device
 from archwright.hardware.devices import device as _device
 from archwright.hardware.laws import LAWS, Array, Machine
-from archwright.hardware.profiles import EDGES_S, Fitted, resolve, shipped
+from archwright.hardware.profiles import DATASHEET, EDGES_S, Fitted, key_name, resolve, shipped
 from archwright.hardware.tables import catalogue_toml
 
 __all__ = [
@@ -66,7 +66,7 @@ def formats() -> list[str]:
 
 
 def _format(kind: str, name: str) -> str:
-    found = str(assumption("format_aliases").get(name, name))
+    found = key_name(name)
     if found not in assumption("formats"):
         known = [*assumption("formats"), *assumption("format_aliases")]
         raise SpecificationError(unknown(kind, name, known))
@@ -193,7 +193,7 @@ def stream(target: Device, size: Any, return_interval: bool) -> Any:
     seconds = row["launch_s"] + np.asarray(size, dtype=np.float64) / (
         target.memory_bandwidth_bytes_s * row["share"]
     )
-    return answer(seconds, shipped()["gemm"]["datasheet"]["bfloat16"], return_interval)
+    return answer(seconds, shipped()["gemm"][DATASHEET]["bfloat16"], return_interval)
 
 
 def predict(law: str, target: Device, key: str, fitted: Fitted, shape: Iterable[Array]) -> Timed:

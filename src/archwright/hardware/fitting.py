@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from scipy.optimize import least_squares
 
 from archwright.errors import SpecificationError
 from archwright.hardware.devices import Device, device
-from archwright.hardware.evaluation import machine_of
+from archwright.hardware.evaluation import keys_of, machine_of
 from archwright.hardware.laws import LAWS, Array
 from archwright.hardware.measurements import SOUND, Sample, check, read_folder, read_table
 from archwright.hardware.profiles import (
@@ -61,6 +61,8 @@ def fit(law: str, rows: Iterable[Sample], device: Device) -> dict[str, float]:
     Raises:
         SpecificationError: no rows.
     """
+    from scipy.optimize import least_squares
+
     samples = [sample.thin(ROWS) for sample in rows]
     size = sum(len(sample) for sample in samples)
     if not size:
@@ -119,13 +121,23 @@ def halves(sample: Sample) -> tuple[Sample, Sample]:
 
 def fit_device(law: str, rows: Iterable[Sample], target: Device, source: Source) -> Fitted:
     """Return constants fitted on all rows, with an interval from rows that were left out."""
-    samples = list(rows)
+    return _fit_twice(law, list(rows), target, source)[0]
+
+
+def _fit_twice(
+    law: str, samples: list[Sample], target: Device, source: Source
+) -> tuple[Fitted, Fitted]:
+    """Return constants of all rows, and those of one half of them.
+
+    Both have the interval of what the half gets wrong on the other half.
+    """
     split = [halves(sample) for sample in samples]
     half = fit(law, [a for a, _ in split], target)
     low, high = residual_interval([b for _, b in split], target, half)
     size = sum(len(sample) for sample in samples)
     constants = fit(law, samples, target)
-    return Fitted(constants=constants, low=low, high=high, rows=size, source=source)
+    fitted = Fitted(constants=constants, low=low, high=high, rows=size, source=source)
+    return fitted, replace(fitted, constants=half)
 
 
 def carry(
@@ -222,7 +234,7 @@ def calibrate_device(target: Device | str, path: str | Path) -> Calibration:
     """
     target = target if isinstance(target, Device) else device(target)
     samples = [sample for sample in read_table(path, target) if len(sample)]
-    source = Source(source=Path(path).name, flag="fitted")
+    source = Source(source=Path(path).name, date=time.strftime("%Y-%m-%d"), flag="fitted")
     timing: dict[str, dict[str, Fitted]] = {
         law: dict(rows) for law, rows in (target.timing or {}).items()
     }
@@ -243,11 +255,9 @@ def calibrate_device(target: Device | str, path: str | Path) -> Calibration:
             raise SpecificationError(
                 f"{path}: {sum(map(len, rows))} rows of {law} in {key}, expected at least 4"
             )
-        fitted = fit_device(law, rows, target, source)
-        half = [halves(sample) for sample in rows]
-        trial = replace(fitted, constants=fit(law, [a for a, _ in half], target))
-        current = resolve(law, target, [key, "bfloat16", "bfloat16/bfloat16"])
-        for _, unseen in half:
+        fitted, trial = _fit_twice(law, rows, target, source)
+        current = resolve(law, target, keys_of(law, key))
+        for _, unseen in map(halves, rows):
             before.append(unseen.predicted(target, current)[0] / unseen.seconds - 1.0)
             after.append(unseen.predicted(target, trial)[0] / unseen.seconds - 1.0)
         timing.setdefault(law, {})[key] = fitted
@@ -271,7 +281,7 @@ def catalogue(folder: str | Path) -> dict[str, Any]:
     source = Source(
         source="ai-dynamo/aiconfigurator@095f58a51c4c systems/data (Apache-2.0), "
         + ", ".join(sorted(tables.samples)),
-        date="2026-11-24",
+        date=time.strftime("%Y-%m-%d"),
         flag="fitted",
     )
     content: dict[str, Any] = dict(vars(source))

@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from archwright.errors import MissingExtraError, SpecificationError, unknown
 from archwright.hardware.devices import Device
 from archwright.hardware.evaluation import Timed, keys_of, predict
 from archwright.hardware.measurements import Sample, read_folder
-from archwright.hardware.profiles import resolve
+from archwright.hardware.profiles import key_name, resolve
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 __all__ = ["ARGUMENTS", "KernelTable", "arguments"]
 
@@ -35,7 +37,6 @@ ARGUMENTS = {
     "attention_decode": ("batch", "context_tokens", "heads", "kv_heads", "head_dim", "window"),
 }
 """Names of a law's arguments, in its order."""
-_ALIASES = {"bf16": "bfloat16", "fp16": "float16"}
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +66,8 @@ class KernelTable:
     @classmethod
     def from_samples(cls, device: Device, samples: Iterable[Sample], source: str) -> KernelTable:
         """Make a table of samples; collectives and experts are left to the laws."""
+        from scipy.spatial import cKDTree
+
         groups: dict[tuple[str, str], list[Sample]] = {}
         for sample in samples:
             if sample.law in ARGUMENTS and len(sample):
@@ -205,7 +208,7 @@ def _key(law: str, shape: Mapping[str, Any]) -> str:
     if law not in ARGUMENTS:
         return ""
     names = [shape["dtype"]] + ([shape["kv_dtype"]] if law.startswith("attention") else [])
-    return "/".join(_ALIASES.get(name, name) for name in names)
+    return key_name("/".join(names))
 
 
 def _logs(shape: Iterable[Floats]) -> Floats:

@@ -17,9 +17,9 @@ import pyarrow.csv
 
 from archwright.errors import SpecificationError, TraceError, nearest, unknown
 from archwright.hardware.devices import Device, device
-from archwright.hardware.evaluation import machine, machine_of, predict
-from archwright.hardware.laws import BOUNDS, Array
-from archwright.hardware.profiles import Fitted
+from archwright.hardware.evaluation import Timed, machine, machine_of, predict
+from archwright.hardware.laws import BOUNDS, LAWS, Array
+from archwright.hardware.profiles import Fitted, key_name
 from archwright.hardware.tables import catalogue_toml
 
 __all__ = ["SOUND", "Sample", "Tables", "check", "read_folder", "read_table"]
@@ -48,7 +48,8 @@ _TEXT = (
     "dtype", "attn_dtype", "kv_cache_dtype", "moe_dtype", "allreduce_dtype", "distribution",
     "kernel_source", "op", "implementation", "framework", "version", "device", "op_name",
 )  # fmt: skip
-_NCCL_BYTES = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float": 4.0}
+_ELEMENT_BYTES = {"half": 2.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float": 4.0}
+"""Bytes of an element of a message, by the names that the tables of collectives have."""
 
 
 SOUND = 0.95
@@ -100,10 +101,9 @@ class Sample:
         bound = BOUNDS[self.law](machine_of(target, self.law, self.key), *self.shape)
         return np.asarray(bound <= 1.02 * self.seconds)
 
-    def predicted(self, target: Device, fitted: Fitted) -> tuple[Array, Array, Array]:
+    def predicted(self, target: Device, fitted: Fitted) -> Timed:
         """Return the times that constants give on a device, and the ends of the interval."""
-        found = predict(self.law, target, self.key, fitted, self.shape)
-        return found.seconds, found.low, found.high
+        return predict(self.law, target, self.key, fitted, self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +169,8 @@ def _kind(path: Path, columns: Iterable[str]) -> str:
 def read_table(path: str | Path, target: Device) -> list[Sample]:
     """Read a table of kernel times that were measured on a device.
 
+    Rows of collectives that no law is for are left out.
+
     Args:
         path: the file.
         target: the device, which decides over which link its collectives went.
@@ -176,6 +178,11 @@ def read_table(path: str | Path, target: Device) -> list[Sample]:
     Raises:
         TraceError: naming file, line, column, value and what was expected.
     """
+    return [sample for sample in _read_table(path, target) if sample.law in LAWS]
+
+
+def _read_table(path: str | Path, target: Device) -> list[Sample]:
+    """Read a table; a collective that no law is for stands under its own name."""
     path = Path(path)
     columns = _columns(path)
     kind = _kind(path, columns)
@@ -189,6 +196,8 @@ def read_table(path: str | Path, target: Device) -> list[Sample]:
             raise TraceError(
                 f"{path}:{row + 2}: {name}: {columns[name][row]:g}, expected a positive number"
             )
+    if kind in ("nccl", "custom_allreduce"):
+        _check_elements(path, columns, "dtype" if kind == "nccl" else "allreduce_dtype")
     stem = path.name.removesuffix(".gz").removesuffix(".csv")
     reader = {
         "gemm": _gemm,
@@ -199,6 +208,15 @@ def read_table(path: str | Path, target: Device) -> list[Sample]:
         "custom_allreduce": _custom,
     }[kind]
     return [replace(sample, table=stem) for sample in reader(columns, target)]
+
+
+def _check_elements(path: Path, columns: dict[str, np.ndarray], name: str) -> None:
+    bad = ~np.isin(columns[name], list(_ELEMENT_BYTES))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise TraceError(
+            f"{path}:{row + 2}: {unknown(name, str(columns[name][row]), _ELEMENT_BYTES)}"
+        )
 
 
 def _gemm(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
@@ -216,7 +234,7 @@ def _sample(
     return Sample(
         table="",
         law=law,
-        key=key,
+        key=key_name(key),
         part=part,
         shape=tuple(np.asarray(array[rows], dtype=np.float64) for array in shape),
         seconds=c["latency_ms"][rows] * 1e-3,
@@ -274,18 +292,23 @@ def _link(target: Device) -> str:
     return "link" if target.link_devices > 1 else "host"
 
 
+def _message_bytes(c: dict[str, np.ndarray], dtypes: np.ndarray) -> Array:
+    element = np.array([_ELEMENT_BYTES[str(name)] for name in dtypes])
+    return np.asarray(c["message_elements"] * element)
+
+
 def _nccl(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
-    element = np.array([_NCCL_BYTES.get(str(name), 2.0) for name in c["dtype"]])
-    ranks, size = c["num_gpus"], c["message_elements"] * element
-    ring = np.ones(len(ranks))
+    ranks, size = c["num_gpus"], _message_bytes(c, c["dtype"])
+    shapes = {"all_reduce": (ranks, size, np.ones(len(ranks)))}
+    laws = {"alltoall": "all_to_all"}
     return [
-        _sample("all_reduce", _link(target), (ranks, size, ring), c, c["op"] == "all_reduce"),
-        _sample("all_to_all", _link(target), (ranks, size), c, c["op"] == "alltoall"),
+        _sample(laws.get(op, op), _link(target), shapes.get(op, (ranks, size)), c, c["op"] == op)
+        for op in np.unique(c["op"]).tolist()
     ]
 
 
 def _custom(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
-    ranks, size = c["num_gpus"], c["message_elements"] * 2.0
+    ranks, size = c["num_gpus"], _message_bytes(c, c["allreduce_dtype"])
     # A case has a row launched from a graph and one launched eagerly: the graph is what runs.
     order = np.lexsort((c["latency_ms"], size, ranks))
     first = np.ones(len(order), dtype=bool)
@@ -297,8 +320,8 @@ def _custom(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
 def read_folder(folder: str | Path) -> Tables:
     """Read every table of kernel times of a folder, ``KIND_SYSTEM.csv`` or ``.csv.gz``.
 
-    Files of systems that the device catalogue does not know, and formats that a device has no
-    peak of, are named among those skipped.
+    Files of systems that the device catalogue does not know, formats that a device has no peak
+    of, and rows of collectives that no law is for are named among those skipped.
 
     Raises:
         TraceError: the folder holds no such table, or one of them is broken.
@@ -316,7 +339,10 @@ def read_folder(folder: str | Path) -> Tables:
         except SpecificationError as error:
             skipped[path.name] = str(error)
             continue
-        for sample in read_table(path, target):
+        for sample in _read_table(path, target):
+            if sample.law not in LAWS:
+                skipped[f"{path.name} {sample.law}"] = f"{len(sample)} rows: no law is for it"
+                continue
             try:
                 check(sample, target)
             except SpecificationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import tomli_w
 
 from archwright.errors import SpecificationError, nearest, unknown
-from archwright.hardware.devices import Device, device, devices
+from archwright.hardware.devices import PEAKS, Device, Fitted, Profile, device
 from archwright.hardware.laws import LAWS
 from archwright.hardware.tables import catalogue_toml, read_toml
 from archwright.provenance import Source
+from archwright.specification import from_mapping, to_mapping
 
 __all__ = [
     "DATASHEET",
@@ -24,6 +25,7 @@ __all__ = [
     "Profile",
     "average",
     "carried",
+    "key_name",
     "load_profile",
     "resolve",
     "shipped",
@@ -35,29 +37,6 @@ DATASHEET = "datasheet"
 """Name of the constants carried to a device that nobody measured."""
 EDGES_S = (1e-5, 1e-4, 1e-3)
 """Predicted times that part the regimes of an interval: launch, short, middle, long."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """Constants of one law for one device and number format.
-
-    Attributes:
-        constants: name to value.
-        low: 5 % quantile of measured over predicted time, one a regime of `EDGES_S`.
-        high: 95 % quantile.
-        rows: measured rows behind them.
-        source: where those rows come from.
-    """
-
-    constants: Mapping[str, float]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    rows: int
-    source: Source
-
-
-Profile = Mapping[str, Mapping[str, Fitted]]
-"""Law to format to constants."""
 
 
 def average(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -86,26 +65,43 @@ def carried(measured: Mapping[str, Mapping[str, float]], architecture: str) -> d
     siblings = [c for name, c in measured.items() if architecture == device(name).architecture]
     if architecture and siblings:
         return average(siblings)
-    engines = catalogue_toml("archwright.hardware", "laws.toml")["engines"]
+    engines = _catalogue()["engines"]
     groups: dict[str, list[Mapping[str, float]]] = {}
     for name, constants in measured.items():
         groups.setdefault(engines.get(name, name), []).append(constants)
     return average(average(group) for group in groups.values())
 
 
-def _read(table: Mapping[str, Any], where: str, source: Source) -> Fitted:
-    try:
-        return Fitted(
-            constants={name: float(value) for name, value in table["constants"].items()},
-            low=tuple(float(value) for value in table["low"]),
-            high=tuple(float(value) for value in table["high"]),
-            rows=int(table["rows"]),
-            source=source,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise SpecificationError(
-            f"{where}: {error}, expected constants, low, high and rows"
-        ) from None
+def _catalogue() -> Mapping[str, Any]:
+    return catalogue_toml("archwright.hardware", "laws.toml")
+
+
+def key_name(key: str) -> str:
+    """Return the key that constants stand under, with names in place of formats' aliases.
+
+    >>> key_name("bf16/float8")
+    'bfloat16/fp8'
+    """
+    aliases = _catalogue()["format_aliases"]
+    return "/".join(aliases.get(part, part) for part in key.split("/"))
+
+
+def _read(table: Any, where: str, source: Source) -> Fitted:
+    """Read constants; `source` is that of those that name none of their own."""
+    if not isinstance(table, Mapping):
+        raise SpecificationError(f"{where}: {table!r}, expected a table")
+    found = from_mapping(Fitted, {"source": source, **table}, where=where)
+    for name, ends in (("low", found.low), ("high", found.high)):
+        if len(ends) != len(EDGES_S) + 1 or not all(map(_positive, ends)):
+            raise SpecificationError(
+                f"{where}.{name}: {list(ends)}, expected {len(EDGES_S) + 1} positive numbers, "
+                "one a regime"
+            )
+    return found
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0.0
 
 
 @cache
@@ -143,13 +139,14 @@ def _widened(own: Fitted, far: Fitted) -> Fitted:
 def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
     """Return the constants that hold for a device.
 
-    Its own calibration first, then the catalogue: the device, one of its architecture (with a
-    wider interval), the datasheet. In each, the first of `keys` that was measured.
+    Key by key: its own calibration, then the rows of the catalogue for the device, then those
+    for one of its architecture, with a wider interval. The datasheet's rows count only where
+    none of the keys has any of these.
 
     Args:
         law: name of a law.
         target: the device.
-        keys: number formats, the one asked for first, then what stands in for it.
+        keys: number formats, the one asked for first, then what stands in for it, nearest first.
 
     Raises:
         SpecificationError: no key was ever measured.
@@ -195,14 +192,19 @@ def _carried_from_others(name: str) -> Profile:
 
 
 def unmeasured(target: Device) -> Device:
-    """Return a device with the constants carried from all the others, its own left out.
+    """Return a device with the constants carried from all the others.
+
+    Those that the catalogue has of the device itself are left out; a calibration of the user's
+    own stays, for it says what kernels the user's engine really has.
 
     >>> from archwright.hardware.timing import attention_decode_seconds as decode
     >>> carried = unmeasured(device("B200-SXM"))
     >>> bool(decode(carried, 64, 4096, 64, 8, 128) < decode("B200-SXM", 64, 4096, 64, 8, 128))
     True
     """
-    return replace(target, timing=_carried_from_others(target.name))
+    far, own = _carried_from_others(target.name), target.timing or {}
+    timing = {law: {**far.get(law, {}), **own.get(law, {})} for law in {**far, **own}}
+    return replace(target, timing=timing)
 
 
 def rows_of(fitted: Fitted) -> dict[str, Any]:
@@ -215,14 +217,6 @@ def rows_of(fitted: Fitted) -> dict[str, Any]:
     }
 
 
-_PLAIN = (
-    "name", "vendor", "kind", "memory_bytes", "memory_bandwidth_bytes_s",
-    "link_bytes_s_per_direction", "link_topology", "link_devices",
-    "host_link_bytes_s_per_direction", "tdp_w", "l2_bytes", "compute_units", "clock_hz",
-    "architecture", "year", "derived_fields", "recalled_fields",
-)  # fmt: skip
-
-
 def write_profile(target: Device, path: str | Path) -> Path:
     """Write a device with the constants of its own, for `load_profile`.
 
@@ -233,23 +227,13 @@ def write_profile(target: Device, path: str | Path) -> Path:
         raise SpecificationError(
             f"device {target.name!r} has no timing constants of its own, expected a calibration"
         )
-    facts = {name: getattr(target, name) for name in _PLAIN}
-    table: dict[str, Any] = {
-        "format": 1,
-        "device": {
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in facts.items()
-                if value is not None
-            },
-            "peak_ops_s": dict(target.peak_ops_s),
-            "source": vars(target.source),
-        },
-    }
+    facts = to_mapping(replace(target, timing=None))
+    facts["peak_ops_s"] = dict(target.peak_ops_s)
+    table: dict[str, Any] = {"format": 1, "device": facts}
     for law, rows in target.timing.items():
-        table[law] = {key: rows_of(fitted) for key, fitted in rows.items()}
-        source = next(iter(rows.values())).source
-    table["timing_source"] = vars(source)
+        table[law] = {
+            key: {**rows_of(fitted), "source": vars(fitted.source)} for key, fitted in rows.items()
+        }
     path = Path(path)
     path.write_bytes(tomli_w.dumps(table).encode())
     return path
@@ -258,10 +242,12 @@ def write_profile(target: Device, path: str | Path) -> Path:
 def load_profile(path: str | Path) -> Device:
     """Read a device with timing constants, as `write_profile` wrote it.
 
-    The device may be made up: it needs no row in the catalogue.
+    The device may be made up: it needs no row in the catalogue. Constants without a source of
+    their own have that of the table ``timing_source``.
 
     Raises:
-        SpecificationError: the file cannot be read, or a key is missing or unknown.
+        SpecificationError: the file cannot be read, a key is missing or unknown, or a value is
+            of the wrong kind or not positive; the message names file and key.
     """
     path = Path(path)
     table = read_toml(path)
@@ -271,38 +257,76 @@ def load_profile(path: str | Path) -> Device:
             raise SpecificationError(f"{path}: unknown key {key!r}{nearest(key, known)}")
     if table.get("format") != 1:
         raise SpecificationError(f"{path}: format: {table.get('format')!r}, expected 1")
-    facts = dict(table.get("device", {}))
-    known = [*_PLAIN, "peak_ops_s", "source"]
-    for key in facts:
-        if key not in known:
-            raise SpecificationError(f"{path} [device]: {unknown('key', key, known)}")
-    source = Source(**table.get("timing_source", {"source": path.name, "flag": "fitted"}))
+    stated = {"source": path.name, "flag": "fitted"}
+    source = from_mapping(
+        Source, _table(table, "timing_source", path, stated), where=f"{path} [timing_source]"
+    )
     timing = {
-        law: {key: _read(row, f"{path} [{law}.{key}]", source) for key, row in table[law].items()}
+        law: {
+            key_name(key): _constants(law, key, row, path, source)
+            for key, row in _table(table, law, path).items()
+        }
         for law in LAWS
         if law in table
     }
-    for law, rows in timing.items():
-        wanted = catalogue_toml("archwright.hardware", "laws.toml")["constants"][law]
-        for key, fitted in rows.items():
-            if set(fitted.constants) != set(wanted):
-                raise SpecificationError(
-                    f"{path} [{law}.{key}.constants]: {sorted(fitted.constants)}, "
-                    f"expected {sorted(wanted)}"
-                )
-    for name in ("derived_fields", "recalled_fields"):
-        facts[name] = tuple(facts.get(name, ()))
-    facts["source"] = Source(**facts.get("source", {"source": path.name}))
-    try:
-        return Device(timing=timing, **facts)
-    except TypeError as error:
-        raise SpecificationError(f"{path} [device]: {error}") from None
+    return _device(_table(table, "device", path), timing, path)
 
 
-def measured_devices() -> list[Device]:
-    """Return the devices of the catalogue that the shipped constants were fitted on.
+def _table(
+    table: Mapping[str, Any], key: str, path: Path, default: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    found = table.get(key, {} if default is None else default)
+    if not isinstance(found, Mapping):
+        raise SpecificationError(f"{path}: {key}: {found!r}, expected a table")
+    return found
 
-    >>> [d.name for d in measured_devices()]
-    ['L40S', 'A100-80GB-SXM', 'H100-SXM', 'B200-SXM']
-    """
-    return [d for d in devices() if d.name in shipped()["gemm"]]
+
+def _constants(law: str, key: str, row: Any, path: Path, source: Source) -> Fitted:
+    """Read constants of a profile, which must be those of the law in a format that it has."""
+    where = f"{path} [{law}.{key}]"
+    parts = key_name(key).split("/")
+    collective = law in ("all_reduce", "all_to_all")
+    known = ["link", "host"] if collective else list(_catalogue()["formats"])
+    if len(parts) != (2 if law.startswith("attention") else 1):
+        raise SpecificationError(
+            f"{where}: {key!r}, expected a format such as 'fp8', or for attention those of "
+            "arithmetic and cache, such as 'bfloat16/fp8'"
+        )
+    for part in parts:
+        if part not in known:
+            raise SpecificationError(f"{where}: {unknown('format', part, known)}")
+    found = _read(row, where, source)
+    where = f"{path} [{law}.{key}.constants]"
+    names = _catalogue()["constants"][law]
+    if set(found.constants) != set(names):
+        raise SpecificationError(f"{where}: {sorted(found.constants)}, expected {sorted(names)}")
+    for name, value in found.constants.items():
+        if not _positive(value):
+            raise SpecificationError(f"{where}: {name}: {value:g}, expected a positive number")
+    return found
+
+
+def _device(facts: Mapping[str, Any], timing: Profile, path: Path) -> Device:
+    where = f"{path} [device]"
+    known = [field.name for field in fields(Device) if field.name != "timing"]
+    for key in facts:
+        if key not in known:
+            raise SpecificationError(f"{where}: {unknown('key', key, known)}")
+    whole = {
+        # TOML writes no whole number with an exponent, and people write 80e9 bytes
+        name: int(facts[name])
+        for name in ("memory_bytes", "l2_bytes")
+        if isinstance(facts.get(name), float) and facts[name].is_integer()
+    }
+    found = from_mapping(
+        Device, {"source": {"source": path.name}, **facts, **whole, "timing": timing}, where=where
+    )
+    numbers = {name: getattr(found, name) for name in known}
+    for name, peak in found.peak_ops_s.items():
+        if name not in PEAKS:
+            raise SpecificationError(f"{where}: peak_ops_s: {unknown('number type', name, PEAKS)}")
+        numbers[f"peak_ops_s.{name}"] = peak
+    for name, value in numbers.items():
+        if isinstance(value, (int, float)) and not _positive(value):
+            raise SpecificationError(f"{where}: {name}: {value:g}, expected a positive number")
+    return found

@@ -31,7 +31,7 @@ from archwright.hardware.evaluation import (
     stream,
 )
 from archwright.hardware.laws import LAWS, Array
-from archwright.hardware.profiles import resolve, shipped
+from archwright.hardware.profiles import DATASHEET, resolve, shipped
 
 __all__ = [
     "Timed",
@@ -372,7 +372,7 @@ def roofline_seconds(
     return np.maximum(compute, beyond / found.bandwidth)
 
 
-def provenance(device: Device | str, law: str, dtype: str = "bfloat16") -> str:
+def provenance(device: Device | str, law: str) -> str:
     """Say where a device's constants of a law come from.
 
     >>> provenance("H200-SXM", "gemm")
@@ -390,7 +390,7 @@ def provenance(device: Device | str, law: str, dtype: str = "bfloat16") -> str:
     if any(
         target.architecture and _device(name).architecture == target.architecture
         for name in shipped()[law]
-        if name != "datasheet"
+        if name != DATASHEET
     ):
         return f"fitted on the architecture {target.architecture}"
     return "carried from the devices measured"

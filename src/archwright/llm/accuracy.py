@@ -28,7 +28,7 @@ from archwright.llm.parallel import ParallelPlan
 from archwright.llm.step_cost import StepCost
 from archwright.llm.transformers import transformer
 
-__all__ = ["ServingRows", "llm_accuracy", "read_columns", "served", "step_cost_of"]
+__all__ = ["ServingRows", "llm_accuracy", "read_columns", "served", "step_cost_of", "subset_of"]
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
@@ -123,7 +123,7 @@ def served(folder: Path) -> ServingRows:
                 "model": np.full(len(at), cost.model.name, dtype=object),
                 "system": np.full(len(at), cost.device.name, dtype=object),
                 "engine": np.full(len(at), engine, dtype=object),
-                "subset": np.full(len(at), _subset(cost), dtype=object),
+                "subset": np.full(len(at), subset_of(cost), dtype=object),
             })  # fmt: skip
         except SpecificationError as error:
             skipped[str(error)] += len(at)
@@ -162,7 +162,8 @@ def _plan(tp: int, pp: int, dp: int, moe_tp: int, moe_ep: int) -> ParallelPlan:
     )
 
 
-def _subset(cost: StepCost) -> str:
+def subset_of(cost: StepCost) -> str:
+    """Return what the rows of a configuration are called, such as ``dense-bf16``."""
     kind = "moe" if cost.model.experts else "dense"
     return f"{kind}-{cost.weight_format}"
 

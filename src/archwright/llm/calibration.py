@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from archwright.errors import SpecificationError, TraceError, nearest
 from archwright.hardware.tables import read_toml
@@ -43,6 +42,8 @@ def fit_host(device_s: Floats, sequences: Floats, measured_s: Floats) -> tuple[f
         sequences: running sequences.
         measured_s: measured times.
     """
+
+    from scipy.optimize import least_squares
 
     def residual(p: Floats) -> Floats:
         return np.asarray(np.log((device_s + p[0] * 1e-3 + p[1] * 1e-5 * sequences) / measured_s))
@@ -186,15 +187,7 @@ def calibrate_engine(path: str | Path, cost: StepCost, *, name: str = "") -> Eng
         TraceError: the file is no such result.
     """
     runs = read_benchmark(path)
-    bare = StepCost(
-        model=cost.model,
-        device=cost.device,
-        parallel=cost.parallel,
-        weight_format=cost.weight_format,
-        kv_format=cost.kv_format,
-        back_end=cost.back_end,
-        table=cost.table,
-    )
+    bare = replace(cost, engine="overlapped")  # which adds nothing
     groups = cost.parallel.data_parallel_attention
     state = steady_state(
         bare,

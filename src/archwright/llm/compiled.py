@@ -20,7 +20,7 @@ are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,10 +85,11 @@ class CompiledStepCost:
         """Return the seconds of steps; arguments as the fields of `StepBatch`, any shapes.
 
         Raises:
-            SpecificationError: a step beyond the tables.
+            SpecificationError: a step that cannot be, or one beyond the tables. Counts are 0 or
+                from 1 up, for between the two the tables say nothing of a step.
         """
         work = (decode_batch, decode_context, prefill_requests, prefill_query_tokens)
-        return self._look_up(0, *work, prefill_context_tokens)
+        return self._look_up(0, _composition(*work, prefill_context_tokens))
 
     def joules(
         self,
@@ -98,55 +99,107 @@ class CompiledStepCost:
         prefill_query_tokens: ArrayLike = 1,
         prefill_context_tokens: ArrayLike = 1,
     ) -> Any:
-        """Return the joules of steps on all ranks; arguments as for `seconds`."""
+        """Return the joules of steps on all ranks; arguments and errors as for `seconds`."""
         work = (decode_batch, decode_context, prefill_requests, prefill_query_tokens)
-        seconds, memory, compute = (
-            self._look_up(plane, *work, prefill_context_tokens) for plane in range(3)
-        )
+        steps = _composition(*work, prefill_context_tokens)
+        seconds, memory, compute = (self._look_up(plane, steps) for plane in range(3))
         return self.cost.power_w(memory, compute, seconds) * seconds
 
-    def _look_up(
-        self,
-        plane: int,
-        decode_batch: ArrayLike,
-        decode_context: ArrayLike,
-        prefill_requests: ArrayLike,
-        query: Any,
-        context: Any,
-    ) -> Any:
-        batch = np.asarray(decode_batch, dtype=np.float64)
-        requests = np.asarray(prefill_requests, dtype=np.float64)
+    def _look_up(self, plane: int, steps: _Steps) -> Any:
+        batch, requests = steps.batch, steps.requests
         chunks = bool(requests.any())
         sampled = batch + requests
-        tokens = batch + requests * query if chunks else batch
+        tokens = batch + requests * steps.query if chunks else batch
         found = _line(self.tokens[plane], tokens, "tokens")
         found = found + _line(self.sampled[plane], sampled, "sequences")
         if batch.any():
-            grid = _grid(self.decode[plane], np.maximum(batch, 1.0), decode_context)
-            found = found + np.where(batch > 0, grid * np.minimum(batch, 1.0), 0.0)
+            grid = _grid(self.decode[plane], np.maximum(batch, 1.0), steps.decode_context)
+            found = found + np.where(batch > 0, grid, 0.0)
         if chunks:
-            first, last = np.maximum(query, 1.0), np.maximum(context, 1.0)
-            found = found + np.minimum(requests, 1.0) * _grid(self.prefill[plane], first, last)
+            chunk = (steps.query, steps.context)
+            found = found + np.minimum(requests, 1.0) * _grid(self.prefill[plane], *chunk)
             if requests.max() > 1.0:
                 further = np.maximum(requests - 1.0, 0.0)
-                found = found + further * _grid(self.more[plane], first, last)
+                found = found + further * _grid(self.more[plane], *chunk)
         if plane == 0:
             found = found + self.host_step_s + self.host_sequence_s * sampled
         return found[()]
 
 
+class _Steps(NamedTuple):
+    """Steps as arrays that can be looked up: no count within (0, 1), no length below 1."""
+
+    batch: Floats
+    decode_context: Floats
+    requests: Floats
+    query: Floats
+    context: Floats
+
+
+def _composition(
+    decode_batch: ArrayLike,
+    decode_context: ArrayLike,
+    prefill_requests: ArrayLike,
+    query: ArrayLike,
+    context: ArrayLike,
+) -> _Steps:
+    batch = _count("decode_batch", decode_batch)
+    requests = _count("prefill_requests", prefill_requests)
+    steps = _Steps(
+        batch,
+        _length("decode_context", decode_context, batch),
+        requests,
+        _length("prefill_query_tokens", query, requests),
+        _length("prefill_context_tokens", context, requests),
+    )
+    late = steps.query > steps.context
+    if late.any() and (late & (requests > 0)).any():
+        raise SpecificationError(
+            "prefill_query_tokens: expected 1 to prefill_context_tokens, which counts them too"
+        )
+    return steps
+
+
+def _count(name: str, value: ArrayLike) -> Floats:
+    found = _numbers(name, value)
+    good = (found >= 1.0) | (found == 0.0)
+    if not good.all():
+        raise SpecificationError(f"{name}: {found[~good].flat[0]:g}, expected 0, or 1 or more")
+    return found
+
+
+def _length(name: str, value: ArrayLike, number: Floats) -> Floats:
+    """Return lengths of what there is a number of; of nothing any length will do."""
+    found = _numbers(name, value)
+    good = found >= 1.0
+    if good.all():
+        return found
+    wrong = ~good & (number > 0)
+    if wrong.any():
+        bad = np.broadcast_to(found, wrong.shape)[wrong].flat[0]
+        raise SpecificationError(f"{name}: {bad:g}, expected 1 or more tokens")
+    return np.where(good, found, 1.0)
+
+
+def _numbers(name: str, value: ArrayLike) -> Floats:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpecificationError(f"{name}: {value!r}, expected numbers") from None
+
+
 def _line(table: Floats, at: Floats, what: str) -> Floats:
     """Interpolate between whole numbers."""
-    low = at.astype(np.int64)
-    if low.size and low.max() >= len(table) - 1:
+    if at.size and not at.max() < len(table) - 1:
         raise SpecificationError(
             f"a step of {float(np.max(at)):g} {what} is beyond the {len(table) - 2} compiled"
         )
+    low = at.astype(np.int64)
     here = table[low]
     return np.asarray(here + (at - low) * (table[low + 1] - here))
 
 
-def _grid(table: Floats, first: ArrayLike, second: ArrayLike) -> Floats:
+def _grid(table: Floats, first: Floats, second: Floats) -> Floats:
     """Interpolate between points that are uniform in the logarithm."""
     (i, di), (j, dj) = (
         _place(axis, size) for axis, size in zip((first, second), table.shape, strict=True)
@@ -159,15 +212,15 @@ def _grid(table: Floats, first: ArrayLike, second: ArrayLike) -> Floats:
     return np.asarray(lower + di * (upper - lower))
 
 
-def _place(value: ArrayLike, size: int) -> tuple[NDArray[np.int64], Floats]:
-    index = np.log2(np.asarray(value, dtype=np.float64)) * PER_OCTAVE
+def _place(value: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
+    index = np.log2(value) * PER_OCTAVE
+    last = index.max(initial=0.0)
+    if last > size - 1:
+        raise SpecificationError(
+            f"{float(np.max(value)):g} is beyond the {2 ** ((size - 1) / PER_OCTAVE):g} compiled"
+        )
     low = index.astype(np.int64)
-    if low.size and low.max() >= size - 1:
-        if index.max() > size - 1:
-            raise SpecificationError(
-                f"{float(np.max(value)):g} is beyond the {2 ** ((size - 1) / PER_OCTAVE):g} "
-                "compiled"
-            )
+    if last == size - 1:
         low = np.minimum(low, size - 2)
     return low, index - low
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from archwright.errors import SpecificationError, TraceError
 from archwright.hardware.accuracy import MEAN, AccuracyRow, accuracy_row
 from archwright.hardware.energy import share_of_tdp
-from archwright.llm.accuracy import constants, read_columns, step_cost_of
+from archwright.llm.accuracy import constants, read_columns, step_cost_of, subset_of
 from archwright.llm.batch import StepBatch
 from archwright.llm.calibration import fit_host
 from archwright.llm.parallel import ParallelPlan
@@ -143,11 +142,10 @@ def _predict(
         prefill_context_tokens=prompt,
     )
     alone, mean = cost(running), cost(joined)
-    subset = f"{'moe' if cost.model.experts else 'dense'}-{cost.weight_format}"
     return {
         "model": np.full(len(at), cost.model.name, dtype=object),
         "device": np.full(len(at), cost.device.name, dtype=object),
-        "subset": np.full(len(at), subset, dtype=object),
+        "subset": np.full(len(at), subset_of(cost), dtype=object),
         "tdp_w": np.full(len(at), cost.parallel.ranks * float(cost.device.tdp_w or np.nan)),
         "sequences": sequences,
         "itl_s": table["median_itl_ms"][at] * 1e-3,
@@ -163,6 +161,8 @@ def _predict(
 
 def fit_power(rows: EnergyRows) -> Floats:
     """Return the three constants of the power law, by a robust fit of the logarithm."""
+
+    from scipy.optimize import least_squares
 
     def residual(p: Floats) -> Floats:
         return np.asarray(np.log(_watts(rows, p, rows.step_s) / rows.watts))

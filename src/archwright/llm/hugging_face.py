@@ -206,19 +206,22 @@ def _mixtral(config: _Config) -> dict[str, Any]:
     }
 
 
-def _gemma2(config: _Config) -> dict[str, Any]:
+def _gemma(config: _Config) -> dict[str, Any]:
     return {
         "head_dim": config.head_dim,
         "attention_bias": _bias(config),
         "norms_per_layer": 4,
-        **config.sliding(lambda layer: layer % 2 == 0),
     }
+
+
+def _gemma2(config: _Config) -> dict[str, Any]:
+    return {**_gemma(config), **config.sliding(lambda layer: layer % 2 == 0)}
 
 
 def _gemma3(config: _Config) -> dict[str, Any]:
     pattern = config.count("sliding_window_pattern")
     return {
-        **_gemma2(config),
+        **_gemma(config),
         "qk_norm": True,
         **config.sliding(lambda layer: (layer + 1) % pattern != 0),
     }

@@ -7,17 +7,19 @@ the mean context, input + output / 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from archwright.errors import InfeasibleError, SpecificationError
-from archwright.explain import ReportContent, write_report
+from archwright.formats import kv_format, weight_format
 from archwright.hardware import Device, cheapest
 from archwright.hardware import device as _device
+from archwright.hardware.prices import prices
 from archwright.hardware.profiles import load_profile
 from archwright.llm.architecture import Transformer
 from archwright.llm.batch import StepBatch
@@ -25,7 +27,8 @@ from archwright.llm.capacity import free_kv_bytes
 from archwright.llm.footprint import memory
 from archwright.llm.hugging_face import load_config
 from archwright.llm.parallel import ParallelPlan
-from archwright.llm.step_cost import BACK_ENDS, StepCost, StepEstimate
+from archwright.llm.step_cost import BACK_ENDS, Engine, StepCost, StepEstimate
+from archwright.llm.step_cost import engine as _engine
 from archwright.llm.transformers import transformer
 from archwright.search import (
     Bars,
@@ -38,7 +41,7 @@ from archwright.search import (
     Roofline,
     SimulatorEnvironment,
 )
-from archwright.specification import option, replace_paths
+from archwright.specification import option, replace_path, replace_paths
 
 __all__ = [
     "Inference",
@@ -47,6 +50,7 @@ __all__ = [
     "infer",
     "inference_environment",
     "inference_panels",
+    "read_engine",
     "simulate_inference",
 ]
 
@@ -71,35 +75,42 @@ class InferenceSpecification:
     cloud: str | None = option(None, doc="price of this cloud only; default: the cheapest")
     usd_per_hour: float | None = option(None, low=0.0, doc="own price of one accelerator")
 
-    def cost(self) -> StepCost:
+    def cost(self, folder: Path = Path()) -> StepCost:
         """Return the step cost of the model on the instance.
+
+        Args:
+            folder: what names of files are relative to.
 
         Raises:
             SpecificationError: an unknown name, or what does not go together.
         """
         return StepCost(
-            model=read_model(self.model),
-            device=read_device(self.device),
+            model=read_model(self.model, folder),
+            device=read_device(self.device, folder),
             parallel=ParallelPlan(
                 tensor=self.tp, pipeline=self.pp, expert=self.ep, data_parallel_attention=self.dp
             ),
             weight_format=self.weights,
             kv_format=self.kv,
             back_end=self.back_end,  # type: ignore[arg-type]
-            engine=self.engine,
+            engine=read_engine(self.engine, folder),
         )
 
 
-def read_model(name: str) -> Transformer:
-    """Return a model by name, Hugging Face id, or path of a ``config.json``."""
-    if name.endswith(".json") or Path(name).is_dir():
-        return load_config(name)
-    return transformer(name)
+def read_model(name: str, folder: Path = Path()) -> Transformer:
+    """Return a model by name, Hugging Face id, or path of a ``config.json`` from a folder."""
+    path = folder / name
+    return load_config(path) if name.endswith(".json") or path.is_dir() else transformer(name)
 
 
-def read_device(name: str) -> Device:
-    """Return a device by name, or from a calibrated profile."""
-    return load_profile(name) if name.endswith(".toml") else _device(name)
+def read_device(name: str, folder: Path = Path()) -> Device:
+    """Return a device by name, or from a calibrated profile in a folder."""
+    return load_profile(folder / name) if name.endswith(".toml") else _device(name)
+
+
+def read_engine(name: str, folder: Path = Path()) -> Engine:
+    """Return an engine by name, or from a calibrated profile in a folder."""
+    return _engine(str(folder / name) if name.endswith(".toml") else name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,15 +252,24 @@ class _Simulator:
     specification = InferenceSpecification
 
     def __call__(
-        self, specification: InferenceSpecification, *, folder: Path | None = None
+        self, specification: InferenceSpecification, *, folder: Path = Path()
     ) -> Mapping[str, Any]:
         """Return the quantities by name, for people and for studies.
+
+        Args:
+            specification: model, instance and batch.
+            folder: what names of files are relative to.
 
         Raises:
             SpecificationError: an unknown name, or what does not go together.
         """
-        del folder
-        cost = specification.cost()
+        return _quantities(self.infer(specification, folder)[1])
+
+    def infer(
+        self, specification: InferenceSpecification, folder: Path = Path()
+    ) -> tuple[StepCost, Inference]:
+        """Return the step cost of the instance, and what the batch costs."""
+        cost = specification.cost(folder)
         found = infer(
             cost,
             batch=specification.batch,
@@ -257,24 +277,7 @@ class _Simulator:
             output_tokens=specification.output,
             usd_per_hour=self.price(specification, cost),
         )
-        return {
-            "fits": bool(found.fits),
-            "memory_free_gb": float(found.memory_free_bytes) / 1e9,
-            "weights_gb": found.weight_bytes / 1e9,
-            "kv_cache_gb": float(found.kv_bytes) / 1e9,
-            "ttft_s": float(found.ttft_s),
-            "ttft_90_percent_s": [float(found.ttft_low_s), float(found.ttft_high_s)],
-            "tpot_s": float(found.tpot_s),
-            "tpot_90_percent_s": [float(found.tpot_low_s), float(found.tpot_high_s)],
-            "tokens_per_s": float(found.tokens_per_s),
-            "power_w": float(found.power_w),
-            "tokens_per_joule": float(found.tokens_per_joule),
-            "usd_per_million_tokens": float(found.usd_per_million_tokens),
-            "prefill_bound_by": found.prefill_bound,
-            "decode_bound_by": found.decode_bound,
-            "times_are": found.time_label,
-            "power_is": found.power_label,
-        }
+        return cost, found
 
     def price(self, specification: InferenceSpecification, cost: StepCost) -> float:
         """Return dollars an hour of the instance; NaN where nobody rents the device out."""
@@ -286,11 +289,13 @@ class _Simulator:
 
     def report(self, specification: InferenceSpecification, path: Path) -> Path:
         """Write an HTML page: the answer, what binds, where the time goes, the roofline."""
-        found = self(specification)
+        from archwright.explain import ReportContent, write_report
+
+        cost, inference = self.infer(specification)
+        found = _quantities(inference)
         fits = "fits" if found["fits"] else f"lacks {-found['memory_free_gb']:.0f} GB"
-        ranks = specification.cost().parallel.ranks
         content = ReportContent(
-            title=f"{specification.model} on {ranks} x {specification.device}",
+            title=f"{specification.model} on {cost.parallel.ranks} x {specification.device}",
             answer=(
                 f"{found['tokens_per_s']:,.0f} tokens/s at {found['tpot_s'] * 1e3:.3g} ms a token "
                 f"and {found['ttft_s'] * 1e3:,.3g} ms to the first; it {fits}."
@@ -299,7 +304,7 @@ class _Simulator:
                 f"Batch {specification.batch}, {specification.input} tokens in, "
                 f"{specification.output} out, weights in {specification.weights}."
             ),
-            panels=inference_panels(specification),
+            panels=_panels(specification, cost, inference),
         )
         return write_report(content, path)
 
@@ -308,16 +313,35 @@ simulate_inference = _Simulator()
 """The registered simulator ``llm/infer``."""
 
 
-def inference_panels(specification: InferenceSpecification) -> list[Panel]:
+def _quantities(found: Inference) -> Mapping[str, Any]:
+    return {
+        "fits": bool(found.fits),
+        "memory_free_gb": float(found.memory_free_bytes) / 1e9,
+        "weights_gb": found.weight_bytes / 1e9,
+        "kv_cache_gb": float(found.kv_bytes) / 1e9,
+        "ttft_s": float(found.ttft_s),
+        "ttft_90_percent_s": [float(found.ttft_low_s), float(found.ttft_high_s)],
+        "tpot_s": float(found.tpot_s),
+        "tpot_90_percent_s": [float(found.tpot_low_s), float(found.tpot_high_s)],
+        "tokens_per_s": float(found.tokens_per_s),
+        "power_w": float(found.power_w),
+        "tokens_per_joule": float(found.tokens_per_joule),
+        "usd_per_million_tokens": float(found.usd_per_million_tokens),
+        "prefill_bound_by": found.prefill_bound,
+        "decode_bound_by": found.decode_bound,
+        "times_are": found.time_label,
+        "power_is": found.power_label,
+    }
+
+
+def inference_panels(specification: InferenceSpecification, folder: Path = Path()) -> list[Panel]:
     """Return the quantities, where the time of both steps goes, and their roofline."""
-    cost = specification.cost()
-    found = infer(
-        cost,
-        batch=specification.batch,
-        input_tokens=specification.input,
-        output_tokens=specification.output,
-        usd_per_hour=simulate_inference.price(specification, cost),
-    )
+    return _panels(specification, *simulate_inference.infer(specification, folder))
+
+
+def _panels(
+    specification: InferenceSpecification, cost: StepCost, found: Inference
+) -> list[Panel]:
     steps = {"prefill": found.prefill, "decode": found.decode}
     names = list(dict.fromkeys(name for step in steps.values() for name in step.parts))
     facts = [
@@ -389,16 +413,61 @@ def _roofline(
 class InferenceEnvironment(SimulatorEnvironment):
     """The simulator ``llm/infer`` as an environment; a design that does not fit is infeasible."""
 
+    def configure(
+        self, options: Mapping[str, Any], *, vary: Mapping[str, Any], folder: Path
+    ) -> Self:
+        """Return a copy as a study file gives it.
+
+        Raises:
+            SpecificationError: a name, fixed or listed to vary, that nothing has.
+        """
+        made = super().configure(options, vary=vary, folder=folder)
+        for field, read in _NAMED.items():
+            for name in made._names(field):
+                try:
+                    read(getattr(replace_path(made.base, field, name), field), folder)
+                except SpecificationError as error:
+                    raise SpecificationError(f"[environment].{field}: {error}") from None
+        return made
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this environment from others, with digests of the files it names."""
+        files = {}
+        for name in sorted({name for field in _FILES for name in self._names(field)}):
+            path = self.folder / name
+            path = path / "config.json" if path.is_dir() else path
+            if path.is_file():
+                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return super().identity() | ({"files": files} if files else {})
+
+    def _names(self, field: str) -> tuple[str, ...]:
+        """Return the names that a field may have: the fixed one, or those listed to vary."""
+        varied = self.space.parameters.get(field)
+        return (getattr(self.base, field),) if varied is None else getattr(varied, "options", ())
+
     def panels(self, design: Design) -> list[Panel]:
         """Return the panels of a design."""
         active = {path: value for path, value in design.items() if value is not None}
         specification = replace_paths(self.base, active)
-        return inference_panels(specification)
+        return inference_panels(specification, self.folder)
 
 
-def _measure(specification: InferenceSpecification) -> Mapping[str, Any]:
+_NAMED: Mapping[str, Callable[[str, Path], object]] = {
+    "model": read_model,
+    "device": read_device,
+    "engine": read_engine,
+    "weights": lambda name, folder: weight_format(name),
+    "kv": lambda name, folder: kv_format(name),
+    "cloud": lambda name, folder: prices(cloud=name),
+}
+"""Fields that name something, and what reads the name."""
+_FILES = ("model", "device", "engine")
+"""Fields whose name may be that of a file."""
+
+
+def _measure(specification: InferenceSpecification, *, folder: Path = Path()) -> Mapping[str, Any]:
     try:
-        found = simulate_inference(specification)
+        found = simulate_inference(specification, folder=folder)
     except SpecificationError as error:
         raise InfeasibleError(str(error)) from error
     if not found["fits"]:

@@ -32,7 +32,6 @@ class Matrix:
         k: input width on this rank.
         bias: values of its bias on this rank.
         sixteen_bit: it stays a 16-bit float in every weight format.
-        replicated: every rank of the tensor group holds all of it.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Matrix:
     k: int
     bias: int = 0
     sixteen_bit: bool = False
-    replicated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +176,7 @@ def _attention(model: Transformer, heads: int, kv_heads: int, layers: int) -> li
     expand = heads * (nope + v)
     # The latents are small and every rank needs them whole, so their matrix is not cut.
     return [
-        Matrix(
-            "attention.down", layers, "tokens", down, d, down if out_bias else 0, replicated=True
-        ),
+        Matrix("attention.down", layers, "tokens", down, d, down if out_bias else 0),
         Matrix("attention.q_up", layers, "tokens", up, q or d),
         Matrix("attention.kv_up", layers, "context", expand, kv),
         Matrix("attention.absorb", layers, "decode", expand, kv),
@@ -201,9 +197,7 @@ def _feed_forward(model: Transformer, tensor: int, dense: int, moe: int) -> list
         ]
     if moe:
         bias = model.experts if model.expert_bias else 0
-        matrices.append(
-            Matrix("moe.router", moe, "tokens", model.experts, d, bias, True, replicated=True)
-        )
+        matrices.append(Matrix("moe.router", moe, "tokens", model.experts, d, bias, True))
         f = model.shared_experts * model.moe_intermediate // tensor
         if f:
             biases = (inputs * f, d * model.shared_experts) if model.expert_bias else (0, 0)

@@ -5,7 +5,8 @@ Back ends say how long an operator takes. ``fitted``: the laws of `archwright.ha
 ``table``: measured kernel times, between them the fitted law scaled to the nearest of them.
 
 A table of kernels holds one engine's kernels of one version. Where the constants carried from the
-other devices promise a faster kernel than a device's own, the engine is taken to have that one.
+other devices promise a faster kernel than the catalogue's own of a device, the engine is taken to
+have that one. A calibration of the user's own is of the engine that is asked about, and holds.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class StepCost:
 
     Raises:
         SpecificationError: the device lacks the format, the model cannot be cut so, an unknown
-            name, or a table missing.
+            name, or a table that is missing or of another device.
     """
 
     model: Transformer
@@ -219,6 +220,10 @@ class StepCost:
             raise SpecificationError(unknown("back_end", self.back_end, BACK_ENDS))
         if self.back_end == "table" and self.table is None:
             raise SpecificationError("back_end 'table' needs a table; see KernelTable")
+        if self.table is not None and self.table.device.name != self.device.name:
+            raise SpecificationError(
+                f"table: of {self.table.device.name}, expected one of {self.device.name}"
+            )
         if isinstance(self.engine, str):
             object.__setattr__(self, "engine", engine(self.engine))
         reason = supports(self.device, self.weight_format) or self.parallel.reason(self.model)
@@ -342,6 +347,7 @@ class StepCost:
             seconds = self._roofline_s(op)
             return Timed(seconds, seconds, seconds)
         shape = self._shape(op)
+        best: Timed
         if op.kind in ARGUMENTS:
             best = self._kernel(op.kind, shape)
         elif op.kind == "memory":
@@ -353,7 +359,7 @@ class StepCost:
         if self.back_end == "table":
             assert self.table is not None
             return self.table.time(op.kind, shape, best)
-        return Timed(*best)
+        return best
 
     def _kernel(self, law: str, shape: Mapping[str, Any]) -> Timed:
         """Time a product or an attention; the operator graph gives only legal shapes."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -180,12 +180,15 @@ class SimulatorEnvironment:
         require: Sequence[str] = (),
         version: str = "1",
         deterministic: bool | None = None,
+        folder: Path = Path(),
     ) -> None:
         if not metrics:
             raise SpecificationError("metrics: an environment needs at least one")
         self._simulate = simulate
-        self._seeded = "seed" in inspect.signature(simulate).parameters
+        taken = inspect.signature(simulate).parameters
+        self._seeded, self._placed = "seed" in taken, "folder" in taken
         self.base = base
+        self.folder = folder
         for path in vary:
             read_path(base, path)
         self.space = ParameterSpace(
@@ -203,12 +206,19 @@ class SimulatorEnvironment:
 
     def configure(
         self, options: Mapping[str, Any], *, vary: Mapping[str, Any], folder: Path
-    ) -> SimulatorEnvironment:
-        """Return a copy with fixed fields and varied paths as a study file gives them."""
-        del folder
+    ) -> Self:
+        """Return a copy with fixed fields and varied paths as a study file gives them.
+
+        It is of the same class, so a subclass with another constructor overrides this.
+
+        Args:
+            options: fields that are fixed.
+            vary: path to parameter; without any, what varied before.
+            folder: what a simulator with a parameter ``folder`` takes file names relative to.
+        """
         merged = _deep_merge(to_mapping(self.base), options)
         base = from_mapping(type(self.base), merged, where="[environment]")
-        return SimulatorEnvironment(
+        return type(self)(
             self._simulate,
             base=base,
             vary=vary or self.space.parameters,
@@ -216,6 +226,7 @@ class SimulatorEnvironment:
             require=[rule.text for rule in self.space.require] if not vary else (),
             version=self.version,
             deterministic=self.deterministic,
+            folder=folder,
         )
 
     def evaluate(
@@ -239,7 +250,9 @@ class SimulatorEnvironment:
             try:
                 active = {path: value for path, value in design.items() if value is not None}
                 specification = replace_paths(self.base, active)
-                extra = {"seed": int(seeds[i])} if self._seeded else {}
+                extra: dict[str, Any] = {"seed": int(seeds[i])} if self._seeded else {}
+                if self._placed:
+                    extra["folder"] = self.folder
                 result = self._simulate(specification, **extra)
             except InfeasibleError as error:
                 feasible[i], reason[i] = False, str(error)
@@ -274,8 +287,9 @@ def environment(
     16
 
     Args:
-        simulate: ``simulate(specification) -> result`` or ``simulate(specification, *, seed)``;
-            the result is a mapping or an object with an attribute a metric. It raises
+        simulate: ``simulate(specification) -> result``, with ``*, seed`` where it draws and
+            ``*, folder`` where the specification names files, which are relative to it. The
+            result is a mapping or an object with an attribute a metric. It raises
             :class:`~archwright.errors.InfeasibleError` where a design cannot be built.
         base: the specification whose paths vary, a frozen dataclass.
         vary: dotted path to parameter.

@@ -25,7 +25,8 @@ from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.formats import kv_format, weight_format
 from archwright.hardware import Price, cheapest, device, load_prices
 from archwright.hardware.energy import power_label
-from archwright.llm import Engine, engine, own_scores, transformer
+from archwright.llm import own_scores, transformer
+from archwright.llm.inference import read_engine
 from archwright.llm.quality import quality
 from archwright.provenance import Label
 from archwright.search import Choice, Fidelity, Goal, Measurements, Metric, Ordinal, Parameter
@@ -149,7 +150,7 @@ class FleetEnvironment:
         )
         self.rate_per_s, self.rate_meaning = _rate(specification, self.workload)
         self.devices = tuple(device(name) for name in specification.devices)
-        self.engine = _engine(specification.engine, self.folder)
+        self.engine = read_engine(specification.engine, self.folder)
         self._read_prices()
         self._scores = (
             None
@@ -616,10 +617,6 @@ def _options(space: ParameterSpace, name: str) -> tuple[Any, ...]:
 def _is_file(name: str) -> bool:
     """Say whether an engine is a file of the user's, not one of the catalogue."""
     return name.endswith(".toml")
-
-
-def _engine(name: str, folder: Path) -> Engine:
-    return engine(str(folder / name) if _is_file(name) else name)
 
 
 def _check_name(key: str, name: str, find: Callable[[str], object]) -> None:

@@ -1,0 +1,145 @@
+"""The simulator and environment ``llm/infer``: names, files beside a study, the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archwright.errors import SpecificationError
+from archwright.llm import inference
+from archwright.llm.inference import (
+    InferenceEnvironment,
+    InferenceSpecification,
+    inference_environment,
+    simulate_inference,
+)
+from archwright.search import Choice, Measurements, Metric, SimulatorEnvironment
+
+TINY = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 320,
+    "max_position_embeddings": 4096,
+}  # fmt: skip
+
+
+def configure(folder: Path, vary: dict[str, Any] | None = None, **options: Any) -> Any:
+    return inference_environment.configure(options, vary=vary or {}, folder=folder)
+
+
+def measure(environment: SimulatorEnvironment) -> tuple[dict[str, Any], Measurements]:
+    """The first design of a space, and what it measures."""
+    design = environment.space.sample(np.random.default_rng(0), 1)[0]
+    return design, environment.evaluate([design], seeds=np.zeros(1, np.uint64))
+
+
+def test_a_configured_environment_keeps_its_panels(tmp_path: Path) -> None:
+    """It is of the same class, with what was fixed."""
+    made = configure(tmp_path, input=300)
+    assert type(made) is InferenceEnvironment
+    assert made.base.input == 300
+    titles = [panel.title for panel in made.panels({"tp": 1, "batch": 4})]
+    assert titles == ["What it costs", "Where the time of a step goes", "Roofline"]
+
+
+def test_files_are_relative_to_the_study(tmp_path: Path) -> None:
+    """A model's config in the study's folder, fixed or varied; none in the current folder."""
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
+    vary = {"batch": Choice([1, 2])}
+    made = configure(tmp_path, vary, model="tiny.json")
+    design, found = measure(made)
+    assert found.is_feasible.all() and found.metrics["tpot_s"][0] > 0
+    assert made.panels(design)
+    varied = configure(tmp_path, {"model": Choice(["tiny.json"])})
+    assert measure(varied)[1].is_feasible.all()
+    with pytest.raises(SpecificationError, match=r"\[environment\].model: .*cannot be read"):
+        configure(tmp_path / "elsewhere", vary, model="tiny.json")
+
+
+def test_a_study_is_known_by_what_its_files_say(tmp_path: Path) -> None:
+    """Configs of one name and other content are other studies; catalogue names have no file."""
+    for folder, layers in (("one", 2), ("two", 3), ("three", 3)):
+        (tmp_path / folder).mkdir()
+        config = json.dumps(TINY | {"num_hidden_layers": layers})
+        (tmp_path / folder / "tiny.json").write_text(config)
+    names = ("one", "two", "three")
+    one, two, three = (configure(tmp_path / name, model="tiny.json").identity() for name in names)
+    assert one != two == three
+    varied = configure(tmp_path / "one", {"model": Choice(["Llama-3.1-8B", "tiny.json"])})
+    assert list(varied.identity()["files"]) == ["tiny.json"]
+    assert "files" not in configure(tmp_path).identity()
+
+
+def test_a_simulator_that_names_files_is_told_the_folder(tmp_path: Path) -> None:
+    """Of an environment made from any simulator."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Named:
+        file: str = "a.txt"
+
+    def simulate(named: Named, *, folder: Path) -> dict[str, float]:
+        return {"bytes": float((folder / named.file).stat().st_size)}
+
+    (tmp_path / "b.txt").write_text("four")
+    plain = SimulatorEnvironment(
+        simulate, base=Named(), vary={"file": ["b.txt"]}, metrics=[Metric("bytes")]
+    )
+    made = plain.configure({}, vary={}, folder=tmp_path)
+    assert measure(made)[1].metrics["bytes"].tolist() == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "nearest"),
+    [
+        ("model", "Lama-3.1-8B", "Llama-3.1-8B"),
+        ("device", "H100-SXN", "H100-SXM"),
+        ("engine", "vlm", "vllm"),
+        ("weights", "fp88", "fp8"),
+        ("kv", "int9", "int8"),
+        ("cloud", "awss", "aws"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused(
+    tmp_path: Path, field: str, name: str, nearest: str
+) -> None:
+    """Fixed, or in a list to choose from; no design is asked for."""
+    message = rf"\[environment\].{field}: unknown .*'{name}' \(nearest: '{nearest}'\)"
+    with pytest.raises(SpecificationError, match=message):
+        configure(tmp_path, {"batch": Choice([1])}, **{field: name})
+    with pytest.raises(SpecificationError, match=message):
+        configure(tmp_path, {field: Choice([nearest, name])})
+
+
+def test_a_list_of_names_holds_texts(tmp_path: Path) -> None:
+    with pytest.raises(SpecificationError, match="model: expected a text, found 8"):
+        configure(tmp_path, {"model": Choice([8])})
+
+
+def test_what_does_not_go_together_is_infeasible(tmp_path: Path) -> None:
+    """Good names, of which some designs cannot be built."""
+    vary = {"device": Choice(["A100-80GB-SXM"]), "weights": Choice(["fp8"])}
+    found = measure(configure(tmp_path, vary))[1]
+    assert not found.is_feasible.any()
+    assert found.reason == ["A100-80GB-SXM has no fp8 matrix rate, which fp8 needs"]
+
+
+def test_a_report_works_out_the_costs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(*args: Any, **options: Any) -> inference.Inference:
+        calls.append(1)
+        return infer(*args, **options)
+
+    infer = inference.infer
+    monkeypatch.setattr(inference, "infer", counted)
+    specification = InferenceSpecification(batch=4)
+    page = simulate_inference.report(specification, tmp_path / "infer.html").read_text()
+    assert len(calls) == 1
+    tokens = simulate_inference(specification)["tokens_per_s"]
+    assert f"{tokens:,.0f} tokens/s" in page
