@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -162,13 +163,13 @@ def run(
     law: str, machine: Machine, fitted: Fitted, sizes: Iterable[Array], return_interval: bool
 ) -> Any:
     """Evaluate a law over arrays that broadcast; seconds, or a `Timed`."""
-    arrays = np.broadcast_arrays(*sizes)
-    shape = arrays[0].shape
+    arrays = list(sizes)
+    shape = np.broadcast(*arrays).shape
     formula = LAWS[law]
-    if arrays[0].size <= _BLOCK:
+    if math.prod(shape) <= _BLOCK:  # the formula broadcasts faster than numpy prepares it
         seconds = formula(machine, fitted.constants, *arrays)
     else:
-        flat = [array.reshape(-1) for array in arrays]
+        flat = [array.reshape(-1) for array in np.broadcast_arrays(*arrays)]
         seconds = np.empty(flat[0].size)
         for i in range(0, seconds.size, _BLOCK):
             part = [array[i : i + _BLOCK] for array in flat]

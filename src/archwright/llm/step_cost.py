@@ -11,7 +11,7 @@ have that one. A calibration of the user's own is of the engine that is asked ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["BACK_ENDS", "Engine", "StepCost", "StepEstimate", "engine", "engines"]
 
 Floats = NDArray[np.float64]
+_Kernel = tuple[str, str, str | None]
+"""Law, format of the operands, and of the KV cache in attention."""
 BackEnd = Literal["fitted", "roofline", "table"]
 BACK_ENDS: tuple[BackEnd, ...] = ("fitted", "roofline", "table")
 
@@ -242,8 +244,9 @@ class StepCost:
         sums: dict[str, Any] = {}
         memory_s: Any = 0.0
         compute_s: Any = 0.0
-        for op in self.operators(batch):
-            timed = [op.count * t for t in self._time(op)]
+        operators = self.operators(batch)
+        for op, found in zip(operators, self._times(operators), strict=True):
+            timed = [op.count * t for t in found]
             parts[op.name], kinds[op.name] = timed[0], op.kind
             total = [a + b for a, b in zip(total, timed, strict=True)]
             for name in _SUMS:
@@ -336,44 +339,53 @@ class StepCost:
 
     def time_and_work(self, op: Operator) -> tuple[Any, Any, Any]:
         """Return the seconds of all runs of an operator: as timed, at full bandwidth, at peak."""
-        return (op.count * self._time(op).seconds, *self._work(op))
+        return (op.count * self._times([op])[0].seconds, *self._work(op))
 
     def _work(self, op: Operator) -> tuple[Any, Any]:
         memory = op.count * _moved(op) / self.device.memory_bandwidth_bytes_s
         return memory, op.count * op.flops / self._peak(op)
 
-    def _time(self, op: Operator) -> Timed:
+    def _times(self, operators: Sequence[Operator]) -> list[Timed]:
+        """Time one run of each operator."""
         if self.back_end == "roofline":
-            seconds = self._roofline_s(op)
-            return Timed(seconds, seconds, seconds)
-        shape = self._shape(op)
-        best: Timed
-        if op.kind in ARGUMENTS:
-            best = self._kernel(op.kind, shape)
-        elif op.kind == "memory":
-            best = stream(self.device, shape["size_bytes"], True)
-        else:
-            law = _LAWS[op.kind]
-            best = law(self.device, **shape, return_interval=True)
-            best = _faster(best, law(self._unmeasured, **shape, return_interval=True))
+            bounds = [self._roofline_s(op) for op in operators]
+            return [Timed(seconds, seconds, seconds) for seconds in bounds]
+        shapes = [self._shape(op) for op in operators]
+        found: dict[int, Timed] = {}
+        kernels: dict[_Kernel, list[int]] = {}
+        for i, (op, shape) in enumerate(zip(operators, shapes, strict=True)):
+            if op.kind in ARGUMENTS:
+                key: _Kernel = (op.kind, shape["dtype"], shape.get("kv_dtype"))
+                kernels.setdefault(key, []).append(i)
+            elif op.kind == "memory":
+                found[i] = stream(self.device, shape["size_bytes"], True)
+            else:
+                law = _LAWS[op.kind]
+                own = law(self.device, **shape, return_interval=True)
+                found[i] = _faster(own, law(self._unmeasured, **shape, return_interval=True))
+        for kernel, places in kernels.items():
+            timed = self._kernel(kernel, [arguments(kernel[0], shapes[i]) for i in places])
+            found.update(zip(places, timed, strict=True))
         if self.back_end == "table":
             assert self.table is not None
-            return self.table.time(op.kind, shape, best)
-        return best
+            found = {i: self.table.time(operators[i].kind, shapes[i], t) for i, t in found.items()}
+        return [found[i] for i in range(len(operators))]
 
-    def _kernel(self, law: str, shape: Mapping[str, Any]) -> Timed:
-        """Time a product or an attention; the operator graph gives only legal shapes."""
-        key = (law, shape["dtype"], shape.get("kv_dtype"))
+    def _kernel(self, key: _Kernel, calls: Sequence[Sequence[Any]]) -> list[Timed]:
+        """Time calls of a product or an attention in one evaluation of its law.
+
+        The operator graph gives only legal shapes, so nothing is checked.
+        """
         prepared = self._prepared.get(key)
         if prepared is None:
             prepared = [ready(d, *key) for d in (self.device, self._unmeasured)]
             self._prepared[key] = prepared
-        sizes = [np.asarray(value, dtype=np.float64) for value in arguments(law, shape)]
-        own, other = (run(law, at, fitted, sizes, True) for at, fitted in prepared)
-        return _faster(own, other)
+        sizes = _stacked(calls)
+        own, other = (run(key[0], at, fitted, sizes, True) for at, fitted in prepared)
+        return [Timed(*ends) for ends in zip(*_faster(own, other), strict=True)]
 
     @cached_property
-    def _prepared(self) -> dict[tuple[str, str, str | None], list[Any]]:
+    def _prepared(self) -> dict[_Kernel, list[Any]]:
         return {}
 
     def _roofline_s(self, op: Operator) -> Any:
@@ -423,6 +435,20 @@ _PER_STEP = (
     "activation_bytes", "communication_bytes", "memory_s", "compute_s",
 )  # fmt: skip
 _SUMS = ("flops", "weight_bytes", "kv_bytes", "activation_bytes", "communication_bytes")
+
+
+def _stacked(calls: Sequence[Sequence[Any]]) -> list[Floats]:
+    """Return each argument of some calls as one array, the calls along the first axis."""
+    columns = [[np.asarray(v, dtype=np.float64) for v in c] for c in zip(*calls, strict=True)]
+    most = max(value.ndim for column in columns for value in column)
+    stacked = []
+    for column in columns:
+        if any(value.shape != column[0].shape for value in column):
+            column = list(np.broadcast_arrays(*column))
+        whole = np.array(column)
+        room = (1,) * (most + 1 - whole.ndim)
+        stacked.append(whole.reshape(len(column), *room, *whole.shape[1:]))
+    return stacked
 
 
 def _faster(own: Timed, other: Timed) -> Timed:
