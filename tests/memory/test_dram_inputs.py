@@ -89,11 +89,25 @@ def test_files_equal_the_catalogue(tmp_path: Path) -> None:
         ("5: read 0\n\n4: read 0\n", "line 3: clock 4 after 5; expected clocks that never fall"),
         ("-1: read 0\n", "line 1: expected a clock"),
         ("0: (64) read 0\n", "line 1: expected 'clock"),
+        ("0: read 0 ff\n", "line 1: expected 'clock"),
+        ("0: write 0 0xg\n", "line 1: expected hexadecimal data, found '0xg'"),
     ],
 )
 def test_bad_traces(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SpecificationError, match=message):
         dram.load_trace(write(tmp_path / "bad.stl", text))
+
+
+def test_written_data_costs_nothing(tmp_path: Path) -> None:
+    plain = dram.load_trace(write(tmp_path / "a.stl", "0: write 0x40\n9: read 0x80\n"))
+    data = dram.load_trace(write(tmp_path / "b.stl", "0: write 0x40 0xFF00\n9: read 0x80\n"))
+    assert plain.address.tolist() == data.address.tolist()
+    assert plain.write.tolist() == data.write.tolist()
+
+
+def test_relative_clocks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecificationError, match="expected absolute ones"):
+        dram.load_trace(write(tmp_path / "a.rstl", "0: read 0\n"))
 
 
 @pytest.mark.parametrize(

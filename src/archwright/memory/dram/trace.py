@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _LATEST = 10**12  # clocks of the trace
+_DIGITS = set("0123456789abcdef")
 
 
 class DramTrace:
@@ -128,15 +129,23 @@ def _column(values: npt.ArrayLike, kind: Any, what: str) -> npt.NDArray[Any]:
 def load_trace(path: str | PathLike[str], *, address_bits: int = 32) -> DramTrace:
     """Read a trace of lines ``clock: read|write address``; ``#`` begins a comment line.
 
+    The address of a write may be followed by its data in hexadecimal, which costs no time and is
+    left out.
+
     Args:
         path: the file.
         address_bits: width of the recorded address space; see :class:`DramTrace`. Most published
             traces are of 32-bit processors, whose addresses exceed a small memory.
 
     Raises:
-        SpecificationError: a line that is not of this form (its number named), or no request.
+        SpecificationError: a line that is not of this form (its number named), no request, or
+            clocks relative to the request before (``.rstl``).
     """
     where = str(path)
+    if where.endswith(".rstl"):
+        raise SpecificationError(
+            f"{where}: clocks relative to the request before, expected absolute ones (.stl)"
+        )
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -151,6 +160,12 @@ def load_trace(path: str | PathLike[str], *, address_bits: int = 32) -> DramTrac
         if not words or words[0].startswith("#"):
             continue
         place = f"{where}: line {number}"
+        if len(words) == 4 and words[1] == "write":
+            data = words.pop().lower().removeprefix("0x")
+            if not data or set(data) - _DIGITS:
+                raise SpecificationError(
+                    f"{place}: expected hexadecimal data, found {line.split()[3][:60]!r}"
+                )
         if len(words) != 3:
             raise SpecificationError(
                 f"{place}: expected 'clock: read|write address', found {line.strip()[:60]!r}"
@@ -181,7 +196,7 @@ def load_trace(path: str | PathLike[str], *, address_bits: int = 32) -> DramTrac
 
 def _hexadecimal(word: str, place: str) -> int:
     digits = word.lower().removeprefix("0x")
-    if not digits or len(digits) > 16 or set(digits) - set("0123456789abcdef"):
+    if not digits or len(digits) > 16 or set(digits) - _DIGITS:
         raise SpecificationError(
             f"{place}: expected a hexadecimal address of at most 64 bits, found {word[:60]!r}"
         )
