@@ -7,7 +7,7 @@ KILLS ?= 100
 RECORDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench reproduce torture sanitize format clean
+.PHONY: help demo test check bench reproduce figures torture sanitize format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -44,6 +44,10 @@ bench: $(VENV)/.dev  ## time ourselves against peers, in one run
 
 reproduce: $(VENV)/.core  ## every paper's findings at full size
 	$(BIN)/archwright reproduce --all --size full
+
+figures: $(VENV)/.dev  ## draw the figures of the documentation anew (needs a Chrome or Chromium)
+	$(BIN)/python -m pip install --quiet kaleido
+	$(BIN)/python docs/figures/make.py
 
 torture: $(VENV)/.dev  ## kill studies at random moments and continue them: make torture KILLS=1000
 	$(BIN)/python -m archwright.testing.torture --kills $(KILLS) --records $(RECORDS)

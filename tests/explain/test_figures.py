@@ -10,6 +10,7 @@ import numpy as np
 from archwright.explain import figures
 from archwright.explain.figures.style import turns
 from archwright.search.panels import Bars
+from archwright.search.sweep import Run, SweepResult
 
 
 def test_pareto_front_splits_designs_into_their_kinds():
@@ -65,3 +66,26 @@ def test_curves_are_thinned_to_their_turns():
     """Flat stretches keep their ends."""
     volumes = np.concatenate((np.zeros(5000), np.ones(5000)))
     assert turns(volumes).tolist() == [0, 5000, 9999]
+
+
+def test_a_sweep_is_drawn_by_the_best_setting_of_each_searcher():
+    """Random search dashed; marks before anything feasible are left out."""
+
+    def run(searcher: str, setting: int, seed: int, curve: tuple[float, ...]) -> Run:
+        return Run(
+            searcher=searcher, setting=setting, options={}, seed=seed, best=curve[-1], curve=curve,
+            evaluations=31, trials=31, seconds=0.0, stopped="",
+        )  # fmt: skip
+
+    runs = [run("<local>", 0, seed, (9.0, 8.0, 7.0, 6.0)) for seed in range(3)]
+    runs += [run("<local>", 1, seed, (5.0, 4.0, 3.0, 2.0 + seed)) for seed in range(3)]
+    runs += [run("random", 0, seed, (np.inf, 5.0, 4.0, 4.0)) for seed in range(3)]
+    figure = figures.against_budget(SweepResult(tuple(runs), "cost <s>"))
+
+    lines = {trace.name: trace for trace in figure.data if trace.mode == "lines"}
+    assert set(lines) == {"&lt;local&gt;", "random"}
+    assert list(lines["&lt;local&gt;"].y) == [5.0, 4.0, 3.0, 3.0]
+    assert list(lines["&lt;local&gt;"].x) == [1, 11, 21, 31]
+    assert list(lines["random"].x) == [11, 21, 31]
+    assert lines["random"].line.dash == "dash"
+    assert figure.layout.yaxis.title.text == "cost &lt;s&gt;"

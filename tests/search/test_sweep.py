@@ -173,6 +173,7 @@ def test_the_command_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["sweep", str(study), "--workers", "1"]) == 0
     page = (tmp_path / "runs" / "s-sweep" / "report.html").read_text()
     assert "random search" in page and "local" in page
+    assert "Against the budget" in page
     assert main(["sweep", str(study), "--searchers", "lokal"]) == 2
     assert "unknown searcher 'lokal' (nearest: 'local')" in capsys.readouterr().err
 

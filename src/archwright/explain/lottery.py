@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from archwright.explain.figures import against_budget
 from archwright.explain.report import ReportContent, write_report
+from archwright.explain.sections import Section
 from archwright.search.panels import Facts, Strips, Table
 
 if TYPE_CHECKING:
     from archwright.search.sweep import SweepResult
 
-__all__ = ["write_lottery"]
+__all__ = ["strips_of", "write_lottery"]
 
 
 def write_lottery(result: SweepResult, path: Path, title: str) -> Path:
@@ -50,21 +52,32 @@ def write_lottery(result: SweepResult, path: Path, title: str) -> Path:
             ("seconds", f"{sum(run.seconds for run in result.runs):,.0f}"),
         ],
         panels=[
-            _strips(result),
+            strips_of(result),
             Facts(title="What may be said", items=facts),
             Table(title="Searchers", columns=columns, rows=[_plain(row) for row in rows]),
         ],
+        sections=[_budget(result)],
     )
     return write_report(content, path)
 
 
-def _strips(result: SweepResult) -> Strips:
+def strips_of(result: SweepResult) -> Strips:
     return Strips(
         title="Every setting, median over its seeds",
         groups={name: result.medians(name).tolist() for name in result.searchers},
         unit=result.loss,
         reference=float(np.median(result.values("random"))),
         reference_name="random search",
+    )
+
+
+def _budget(result: SweepResult) -> Section:
+    figure = against_budget(result)
+    return Section(
+        title="Against the budget",
+        figure=figure,
+        alt=f"Lines of the best found over evaluations, of {', '.join(result.searchers)}.",
+        note=figure.layout.meta["note"],
     )
 
 

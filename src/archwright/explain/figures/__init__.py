@@ -10,7 +10,7 @@ from archwright.explain.figures.designs import (
     roofline,
     strips,
 )
-from archwright.explain.figures.runs import compare_fronts, convergence, timeline
+from archwright.explain.figures.runs import against_budget, compare_fronts, convergence, timeline
 from archwright.explain.figures.trials import (
     contour,
     importance_bars,
@@ -19,6 +19,7 @@ from archwright.explain.figures.trials import (
 )
 
 __all__ = [
+    "against_budget",
     "bars",
     "compare_fronts",
     "contour",

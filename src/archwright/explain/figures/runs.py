@@ -1,4 +1,4 @@
-"""Figures over the trials of one or several studies: convergence, fronts compared, timeline."""
+"""Figures over one or several studies: convergence, fronts, timeline, the budget of a sweep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from archwright.search.record import Result
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["compare_fronts", "convergence", "timeline"]
+    from archwright.search.sweep import SweepResult
+
+__all__ = ["against_budget", "compare_fronts", "convergence", "timeline"]
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _POINTS = 400  # points of a curve of the timeline
@@ -68,6 +70,57 @@ def convergence(runs: Result | Mapping[str, Result]) -> go.Figure:
     return finish(figure, height=320)
 
 
+def against_budget(result: SweepResult) -> go.Figure:
+    """Draw what each searcher of a sweep has found after so many evaluations, less being better.
+
+    A line is the median over the seeds of a searcher's best setting, its shade the middle half of
+    the seeds. Random search is dashed. The axis leaves out what only the first twentieth of the
+    budget reaches, or differences that matter would not show.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    colors = iter(COLORS * len(result.searchers))
+    ends: list[float] = []
+    for name in result.searchers:
+        setting = int(np.argmin(result.medians(name)))
+        runs = [r for r in result.runs if r.searcher == name and r.setting == setting]
+        curves = np.array([run.curve for run in runs], dtype=float)
+        curves[~np.isfinite(curves)] = np.nan  # nothing feasible yet: no point
+        counts = np.median([run.evaluations for run in runs])
+        at = np.linspace(1, counts, curves.shape[1]).round()
+        whole = ~np.isnan(curves).any(axis=0)
+        at, curves = at[whole], curves[:, whole]
+        if not len(at):
+            continue
+        low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
+        late = at >= 0.05 * at[-1]
+        ends += [low[late].min(), high[late].max()]
+        color = GREY if name == "random" else next(colors)
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([at, at[::-1]]), y=np.concatenate([high, low[::-1]]),
+                fill="toself", fillcolor=color, opacity=0.15, line={"width": 0},
+                hoverinfo="skip", showlegend=False, legendgroup=name,
+            )
+        )  # fmt: skip
+        figure.add_trace(
+            go.Scatter(
+                x=at, y=middle, mode="lines", name=safe(name), legendgroup=name,
+                line={"color": color, "width": 2, "dash": "dash" if name == "random" else "solid"},
+                hovertemplate="after %{x} evaluations: %{y:.5g}<extra>%{fullData.name}</extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title="unique evaluations")
+    figure.update_yaxes(title=safe(result.loss))
+    if ends and max(ends) > min(ends):
+        room = 0.05 * (max(ends) - min(ends))
+        figure.update_yaxes(range=[min(ends) - room, max(ends) + room])
+    note = "Best setting of each searcher, chosen after the fact; median and middle half of seeds."
+    figure.update_layout(meta={"note": note})
+    return finish(figure, height=380)
+
+
 def _reference_note(losses: int) -> str:
     if losses == 1:
         return "Infeasible designs count as designs evaluated but not as best."
@@ -80,6 +133,7 @@ def compare_fronts(
     """Draw the fronts of several studies over two of their metrics.
 
     With more than two losses a front is drawn as points, since its projection is no staircase.
+    Designs of equal values are one point, the first of them.
 
     Args:
         runs: names to studies of one goal.
@@ -102,7 +156,8 @@ def compare_fronts(
         first, second = objective(result, across), objective(result, up)
         rows = result.front[known(result, first)[result.front] & known(result, second)[
             result.front]]  # fmt: skip
-        rows = rows[np.argsort(first.values[rows], kind="stable")]
+        points = np.column_stack([first.values[rows], second.values[rows]])
+        rows = rows[np.unique(points, axis=0, return_index=True)[1]]  # equal ones are one point
         figure.add_trace(
             go.Scatter(
                 x=first.values[rows],
