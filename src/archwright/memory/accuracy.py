@@ -21,11 +21,6 @@ from archwright.memory.dram.trace import DramTrace, load_trace
 
 __all__ = ["DramAccuracyRow", "dram_accuracy"]
 
-_PARAMETERS = (
-    "PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "RespQueue",
-    "RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "Arbiter",
-    "MaxActiveTransactions",
-)  # fmt: skip
 # The controller that the files with one change a row start from.
 _BASE = {
     "PagePolicy": "Open", "Scheduler": "FrFcfs", "SchedulerBuffer": "Bankwise",
@@ -33,6 +28,7 @@ _BASE = {
     "RefreshMaxPostponed": 8, "RefreshMaxPulledin": 8, "Arbiter": "Simple",
     "MaxActiveTransactions": 128,
 }  # fmt: skip
+_PARAMETERS = tuple(_BASE)
 _DDR3 = ("MICRON_1Gb_DDR3-1600_8bit_G", "am_ddr3_8x1Gbx8_dimm_p1KB_rbc", 800.0)
 _DDR4 = ("MICRON_4Gb_DDR4-2400_8bit_A", "am_ddr4_8x4Gbx8_dimm_p1KB_brc", 1200.0)
 

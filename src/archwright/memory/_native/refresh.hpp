@@ -22,7 +22,6 @@ class Refresh {
     // Decide whether a refresh is wanted now. `idle`: no request is buffered.
     void decide(Clock t, bool idle) {
         wanted_ = false;
-        if (t < due_) return;
         if (t >= due_ + interval_) {
             due_ += interval_;
             pulling_ = false;

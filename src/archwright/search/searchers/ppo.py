@@ -25,10 +25,11 @@ Floats = npt.NDArray[np.float64]
 class PPO(Replayed, SingleLoss, Generations):
     """Learn a policy that draws whole designs: episodes of one step, without a state.
 
-    A space of finite parameters gets one categorical a parameter, any other a normal over the
-    unit cube. The policy, its rollout buffer and its update are those of Stable-Baselines3; the
-    asks are ours. The reward is the rank of a design within its rollout, from 1 for the best to
-    -1, so that no scale of the loss needs tuning; feasible designs rank first.
+    A space of parameters of at most 256 values gets one categorical a parameter, any other a
+    normal over the unit cube. The policy, its rollout buffer and its update are those of
+    Stable-Baselines3; the asks are ours. The reward is the rank of a design within its rollout,
+    from 1 for the best to -1, so that no scale of the loss needs tuning; feasible designs rank
+    first.
 
     Args:
         rollout: designs between two updates.
