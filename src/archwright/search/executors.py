@@ -161,11 +161,7 @@ class Processes:
 
     def submit(self, block: Block) -> tuple[list[Future[Any]], Block]:
         """Hand a block to a worker."""
-        try:
-            return [self._pool.submit(_measure_in_worker, block)], block
-        except BrokenProcessPool:
-            self._restart()
-            return [self._pool.submit(_measure_in_worker, block)], block
+        return [self._submit(block)], block
 
     def result(self, handle: tuple[list[Future[Any]], Block]) -> tuple[Measurements, float]:
         """Wait for a block; run it again where its worker died."""
@@ -177,8 +173,16 @@ class Processes:
             except BrokenProcessPool:
                 self._restart()
                 if left:
-                    futures[0] = self._pool.submit(_measure_in_worker, block)
+                    futures[0] = self._submit(block)
         raise lost(block)
+
+    def _submit(self, block: Block) -> Future[Any]:
+        try:
+            future: Future[Any] = self._pool.submit(_measure_in_worker, block)
+        except BrokenProcessPool:  # a block before this one has just ended its worker
+            self._restart()
+            future = self._pool.submit(_measure_in_worker, block)
+        return future
 
     def close(self) -> None:
         """End the workers without waiting for blocks in flight."""
