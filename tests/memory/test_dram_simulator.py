@@ -27,6 +27,7 @@ def test_flags_come_from_the_specification(capsys: pytest.CaptureFixture[str]) -
         dram.stream(requests=100), DDR3, MAPPING[DDR3], {"PagePolicy": "Closed"}, 800
     )
     assert float(found["total_time_ns"]) == result.total_time_ns
+    assert float(found["cycles"]) / float(found["memory_clock_mhz"]) * 1e3 == result.total_time_ns
     assert float(found["commands.RDA"]) == 100
     assert float(found["energy.read_pj"]) == pytest.approx(result.energy.read_pj)
 

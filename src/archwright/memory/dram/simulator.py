@@ -59,6 +59,8 @@ class _DramSimulator:
         )
         return {
             "total_time_ns": result.total_time_ns,
+            "cycles": result.cycles,
+            "memory_clock_mhz": module.clock_mhz,
             "total_energy_pj": result.total_energy_pj,
             "average_power_mw": result.average_power_mw,
             "bandwidth_bytes_s": result.bandwidth_bytes_s,
