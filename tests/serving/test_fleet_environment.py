@@ -272,6 +272,8 @@ def test_the_runner_up_wins_below_its_price() -> None:
         ({"vary": {"max_batch": Choice([64, 0])}}, "vary.max_batch: .*whole number .* 1, found 0"),
         ({"vary": {"max_batch": Integer(-2, 8)}}, "vary.max_batch: .*at least 1, found -2"),
         ({"vary": {"max_batch": Choice([64.5])}}, "vary.max_batch: .*whole number.*found 64.5"),
+        ({"tensor_parallel": []}, "environment.tensor_parallel: expected at least one width"),
+        ({"discount": 1.0}, "environment.discount: expected below 1, found 1.0"),
         ({"engine": "vlm"}, "unknown engine 'vlm'.*vllm"),
         ({"engine": "absent.toml"}, "absent.toml: cannot be read: No such file"),
         ({"power_utilization": 0.8}, "environment: unknown key 'power_utilization'"),

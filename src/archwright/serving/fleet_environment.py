@@ -482,7 +482,11 @@ class FleetEnvironment:
             )
 
     def _check_values(self) -> None:
-        """Refuse values in ``vary`` and ``today`` that cannot be used, before anything runs."""
+        """Refuse values that cannot be used, before anything runs."""
+        if not self.specification.tensor_parallel:
+            raise SpecificationError("environment.tensor_parallel: expected at least one width")
+        if self.specification.discount == 1.0:
+            raise SpecificationError("environment.discount: expected below 1, found 1.0")
         names = [d.name for d in self.devices]
         for value in _options(self.space, "devices"):
             for part in [] if value == "all" else str(value).split("+"):
