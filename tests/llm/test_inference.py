@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from archwright.errors import SpecificationError
-from archwright.llm import inference
+from archwright.hardware import device
+from archwright.hardware.profiles import shipped, write_profile
+from archwright.llm import StepBatch, inference
 from archwright.llm.inference import (
     InferenceEnvironment,
     InferenceSpecification,
@@ -143,3 +145,19 @@ def test_a_report_works_out_the_costs_once(
     assert len(calls) == 1
     tokens = simulate_inference(specification)["tokens_per_s"]
     assert f"{tokens:,.0f} tokens/s" in page
+
+
+def test_a_made_up_device_has_no_price(tmp_path: Path) -> None:
+    """Of a profile whose name no catalogue has; its times are its own."""
+    real = device("H100-SXM")
+    timing = {"gemm": {"bfloat16": shipped()["gemm"]["H100-SXM"]["bfloat16"]}}
+    write_profile(replace(real, name="X1", timing=timing), tmp_path / "x1.toml")
+    found = measure(configure(tmp_path, {"batch": Choice([1])}, device="x1.toml"))[1]
+    assert found.is_feasible.all()
+    assert np.isnan(found.metrics["usd_per_million_tokens"]).all()
+    assert (found.metrics["tpot_s"] > 0).all()
+
+
+def test_an_empty_step_takes_nothing() -> None:
+    step = InferenceSpecification().cost()(StepBatch())
+    assert (step.seconds, step.flops, step.joules) == (0.0, 0.0, 0.0)

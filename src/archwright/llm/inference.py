@@ -19,6 +19,7 @@ from archwright.errors import InfeasibleError, SpecificationError
 from archwright.formats import kv_format, weight_format
 from archwright.hardware import Device, cheapest
 from archwright.hardware import device as _device
+from archwright.hardware.devices import devices
 from archwright.hardware.prices import prices
 from archwright.hardware.profiles import load_profile
 from archwright.llm.architecture import Transformer
@@ -283,7 +284,9 @@ class _Simulator:
         """Return dollars an hour of the instance; NaN where nobody rents the device out."""
         each = specification.usd_per_hour
         if each is None:
-            offer = cheapest(cost.device.name, cloud=specification.cloud)
+            name = cost.device.name  # of a profile it may be made up
+            listed = name in {known.name for known in devices()}
+            offer = cheapest(name, cloud=specification.cloud) if listed else None
             each = float("nan") if offer is None else offer.usd_per_hour
         return each * cost.parallel.ranks
 

@@ -241,7 +241,7 @@ class StepCost:
         parts: dict[str, Any] = {}
         kinds: dict[str, str] = {}
         total = [0.0, 0.0, 0.0]
-        sums: dict[str, Any] = {}
+        sums: dict[str, Any] = dict.fromkeys(_SUMS, 0.0)
         memory_s: Any = 0.0
         compute_s: Any = 0.0
         operators = self.operators(batch)
@@ -250,7 +250,7 @@ class StepCost:
             parts[op.name], kinds[op.name] = timed[0], op.kind
             total = [a + b for a, b in zip(total, timed, strict=True)]
             for name in _SUMS:
-                sums[name] = sums.get(name, 0) + op.count * getattr(op, name)
+                sums[name] = sums[name] + op.count * getattr(op, name)
             memory, compute = self._work(op)
             memory_s, compute_s = memory_s + memory, compute_s + compute
         host = self.host_s(batch)
