@@ -71,6 +71,9 @@ def test_a_study_is_known_by_what_its_files_say(tmp_path: Path) -> None:
     names = ("one", "two", "three")
     one, two, three = (configure(tmp_path / name, model="tiny.json").identity() for name in names)
     assert one != two == three
+    tpot = [simulate_inference(InferenceSpecification(model="tiny.json"), folder=tmp_path / n)[
+        "tpot_s"] for n in names]  # fmt: skip
+    assert tpot[0] < tpot[1] == tpot[2]
     varied = configure(tmp_path / "one", {"model": Choice(["Llama-3.1-8B", "tiny.json"])})
     assert list(varied.identity()["files"]) == ["tiny.json"]
     assert "files" not in configure(tmp_path).identity()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from archwright.errors import SpecificationError, unknown
@@ -104,6 +104,7 @@ def _known(kind: str, value: str, choices: list[str]) -> None:
         raise SpecificationError(unknown(kind, value, choices))
 
 
+@lru_cache(maxsize=1024)
 def cheapest(device: str, *, cloud: str | None = None, region: str | None = None) -> Price | None:
     """Return the lowest on-demand price of an accelerator-hour, None where none is listed.
 

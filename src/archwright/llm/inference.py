@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,17 +86,42 @@ class InferenceSpecification:
         Raises:
             SpecificationError: an unknown name, or what does not go together.
         """
-        return StepCost(
-            model=read_model(self.model, folder),
-            device=read_device(self.device, folder),
-            parallel=ParallelPlan(
-                tensor=self.tp, pipeline=self.pp, expert=self.ep, data_parallel_attention=self.dp
-            ),
-            weight_format=self.weights,
-            kv_format=self.kv,
-            back_end=self.back_end,  # type: ignore[arg-type]
-            engine=read_engine(self.engine, folder),
-        )
+        instance = replace(self, **_PER_BATCH)
+        named = (self.model, self.device, self.engine)
+        if any(_path(name, folder) for name in named):  # files may change
+            return _instance(instance, folder)
+        return _kept_instance(instance)
+
+
+def _instance(specification: InferenceSpecification, folder: Path = Path()) -> StepCost:
+    s = specification
+    return StepCost(
+        model=read_model(s.model, folder),
+        device=read_device(s.device, folder),
+        parallel=ParallelPlan(
+            tensor=s.tp, pipeline=s.pp, expert=s.ep, data_parallel_attention=s.dp
+        ),
+        weight_format=s.weights,
+        kv_format=s.kv,
+        back_end=s.back_end,  # type: ignore[arg-type]
+        engine=read_engine(s.engine, folder),
+    )
+
+
+# designs of a study share few instances, and making one takes a third of the time of using it
+_kept_instance = lru_cache(maxsize=256)(_instance)
+_PER_BATCH: Mapping[str, Any] = {
+    "batch": 1, "input": 1, "output": 1, "cloud": None, "usd_per_hour": None
+}  # fmt: skip
+"""Fields that the step cost of an instance does not depend on, and what stands in for them."""
+
+
+def _path(name: str, folder: Path) -> Path | None:
+    """Return the file that a name means; None for a name of the catalogue."""
+    path = folder / name
+    if path.is_dir():
+        return path / "config.json"
+    return path if name.endswith((".json", ".toml")) else None
 
 
 def read_model(name: str, folder: Path = Path()) -> Transformer:
@@ -198,11 +224,11 @@ def infer(
     none, one = np.zeros_like(both[0]), np.ones_like(both[0])
     steps = cost(
         StepBatch(
-            decode_batch=np.stack([none, both[0]]),
-            decode_context=np.stack([one, both[1] + both[2] / 2]),
-            prefill_requests=np.stack([both[0], none]),
-            prefill_query_tokens=np.stack([both[1], one]),
-            prefill_context_tokens=np.stack([both[1], one]),
+            decode_batch=np.array([none, both[0]]),
+            decode_context=np.array([one, both[1] + both[2] / 2]),
+            prefill_requests=np.array([both[0], none]),
+            prefill_query_tokens=np.array([both[1], one]),
+            prefill_context_tokens=np.array([both[1], one]),
         )
     )
     prefill, decode = steps.at(0), steps.at(1)
@@ -437,9 +463,8 @@ class InferenceEnvironment(SimulatorEnvironment):
         """Return what tells this environment from others, with digests of the files it names."""
         files = {}
         for name in sorted({name for field in _FILES for name in self._names(field)}):
-            path = self.folder / name
-            path = path / "config.json" if path.is_dir() else path
-            if path.is_file():
+            path = _path(name, self.folder)
+            if path is not None and path.is_file():
                 files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         return super().identity() | ({"files": files} if files else {})
 

@@ -152,7 +152,11 @@ class StepEstimate:
             return value[index] if isinstance(value, np.ndarray) and value.ndim else value
 
         parts = {name: pick(value) for name, value in self.parts.items()}
-        parts = {name: value for name, value in parts.items() if np.any(value)}
+        parts = {
+            name: value
+            for name, value in parts.items()
+            if (value.any() if isinstance(value, np.ndarray) else value)
+        }
         return StepEstimate(
             **{name: pick(getattr(self, name)) for name in _PER_STEP},
             parts=parts,
