@@ -156,13 +156,15 @@ class AntColony(Stateful, Generations):
         count = len(self._cells)
         tau, rows = self.pheromone, np.arange(count)
         greedy = self._rng.random((self.ants, count)) < self.greediness
+        # a wheel of the pheromone for each parameter, then one of its largest values
+        wheel = rows + count * greedy
         drawn = self._rng.random((self.ants, count))
         paths = np.empty((self.ants, count), dtype=np.intp)
         left = (1.0 - self.decay) ** np.arange(self.together + 1)
         for first in range(0, self.ants, self.together):
             group = slice(first, first + self.together)
             most = tau == tau.max(axis=1, keepdims=True)
-            at = np.where(greedy[group], _spun(most, drawn[group]), _spun(tau, drawn[group]))
+            at = _spun(np.concatenate([tau, most]), wheel[group], drawn[group])
             paths[group] = np.minimum(at, self._counts - 1)
             cells = (paths[group] + rows * tau.shape[1]).ravel()
             passed = np.bincount(cells, minlength=tau.size).reshape(tau.shape)
@@ -222,10 +224,10 @@ class AntColony(Stateful, Generations):
         self._load_generation(state)
 
 
-def _spun(weights: npt.NDArray[Any], drawn: Floats) -> npt.NDArray[np.intp]:
-    """Spin one roulette wheel a row of weights; ``drawn`` holds (n, rows) numbers below 1."""
-    rows = np.arange(len(weights))
+def _spun(weights: Floats, wheel: npt.NDArray[np.intp], drawn: Floats) -> npt.NDArray[np.intp]:
+    """Spin roulette wheels, one a row of weights; ``drawn`` holds numbers below 1."""
     total = weights.cumsum(axis=1)
-    wheels = (total / total[:, -1:] + rows[:, None]).ravel()  # one ascending array of all wheels
-    found = np.searchsorted(wheels, drawn + rows, side="right") - rows * weights.shape[1]
+    # one ascending array of all wheels
+    wheels = (total / total[:, -1:] + np.arange(len(weights))[:, None]).ravel()
+    found = np.searchsorted(wheels, drawn + wheel, side="right") - wheel * weights.shape[1]
     return np.asarray(found, dtype=np.intp)
