@@ -261,26 +261,26 @@ class Study:
             raise unwritable(self.folder, error) from error
 
     def _run(self, executor: Executor, progress: Callable[[Progress], None] | None) -> Result:
-        recorder = Recorder.open(
-            self.environment,
-            self.goal,
-            self.folder,
-            self.identity(),
-            self.files,
-            self._disk,
-        )
+        executor.open(self.environment)  # its workers start while the folder is opened
         try:
-            executor.open(self.environment)
+            recorder = Recorder.open(
+                self.environment,
+                self.goal,
+                self.folder,
+                self.identity(),
+                self.files,
+                self._disk,
+            )
             try:
                 return _Loop(self, recorder, executor, progress).run()
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    recorder.event("stopped", why=type(error).__name__)
+                raise
             finally:
-                executor.close()
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                recorder.event("stopped", why=type(error).__name__)
-            raise
+                recorder.abandon()
         finally:
-            recorder.abandon()
+            executor.close()
 
 
 @dataclass
