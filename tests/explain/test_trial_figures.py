@@ -180,3 +180,16 @@ def test_a_few_trials_are_enough(trials) -> None:
         figures.convergence(result)
         figures.compare_fronts({"a": result})
         figures.timeline(result)
+
+
+def test_the_front_of_a_study_keeps_the_sign_of_its_metrics(result) -> None:
+    """Designs on it as found, others apart, with the trial in the hover."""
+    figure = figures.front(result)
+    traces = {trace.name: trace for trace in figure.data}
+    rows = result.front
+    assert set(traces["front"].x) == set(result.metric("cost")[rows])
+    assert set(traces["front"].y) == set(result.metric("quality")[rows])
+    shown = sum(len(trace.x) for trace in figure.data)
+    assert shown == np.isfinite(result.metric("cost") + result.metric("quality")).sum()
+    with pytest.raises(SpecificationError, match="a goal of one loss has none"):
+        figures.front(run(additive(), trials=20))

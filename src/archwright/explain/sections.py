@@ -105,14 +105,19 @@ def comparison_sections(runs: Mapping[str, Result]) -> list[Section]:
 
 
 def show(result: Result | Mapping[str, Result]) -> None:
-    """Show every section of a study, or the comparison of several, with Plotly's renderer.
+    """Show the front and every section of a study, or the comparison of several.
 
-    In a notebook the figures appear below the cell; elsewhere Plotly opens a browser.
+    Plotly's renderer draws: in a notebook the figures appear below the cell, elsewhere a browser
+    opens.
 
     Args:
         result: a study, or names to studies of one goal.
     """
+    from archwright.explain import figures
+
     found = comparison_sections(result) if isinstance(result, Mapping) else sections(result)
+    if not isinstance(result, Mapping) and len(result.schema.losses) > 1 and len(result.front):
+        found.insert(0, _section("The front", figures.front(result), "", None))
     for section in found:
         if section.figure is not None:
             section.figure.update_layout(title={"text": html.escape(section.title), "y": 0.98})

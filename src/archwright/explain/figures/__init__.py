@@ -10,7 +10,13 @@ from archwright.explain.figures.designs import (
     roofline,
     strips,
 )
-from archwright.explain.figures.runs import against_budget, compare_fronts, convergence, timeline
+from archwright.explain.figures.runs import (
+    against_budget,
+    compare_fronts,
+    convergence,
+    front,
+    timeline,
+)
 from archwright.explain.figures.trials import (
     contour,
     importance_bars,
@@ -24,6 +30,7 @@ __all__ = [
     "compare_fronts",
     "contour",
     "convergence",
+    "front",
     "importance_bars",
     "parallel_coordinates",
     "pareto_front",

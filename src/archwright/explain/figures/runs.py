@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from archwright.errors import SpecificationError
 from archwright.explain.columns import evenly, known, objective
+from archwright.explain.figures.designs import pareto_front
 from archwright.explain.figures.style import (
     BLUE,
     COLORS,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from archwright.search.sweep import SweepResult
 
-__all__ = ["against_budget", "compare_fronts", "convergence", "timeline"]
+__all__ = ["against_budget", "compare_fronts", "convergence", "front", "timeline"]
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _POINTS = 400  # points of a curve of the timeline
@@ -125,6 +126,34 @@ def _reference_note(losses: int) -> str:
     if losses == 1:
         return "Infeasible designs count as designs evaluated but not as best."
     return "Losses scaled so that the front of all runs lies between 0 and 1; reference 1.1."
+
+
+def front(result: Result) -> go.Figure:
+    """Draw the designs of a study over the first and the last metric of its goal.
+
+    Raises:
+        SpecificationError: a goal of one loss.
+    """
+    names = result.schema.losses
+    if len(names) < 2:
+        raise SpecificationError("front: a goal of one loss has none; see convergence")
+    across, up = objective(result, names[0]), objective(result, names[-1])
+    on_front = np.zeros(len(across.values), dtype=bool)
+    on_front[result.front] = True
+    texts = [
+        f"trial {trial}\n{across.name} {a:.4g}\n{up.name} {b:.4g}"
+        for trial, a, b in zip(result.column("trial"), across.values, up.values, strict=True)
+    ]
+    return pareto_front(
+        across.values,
+        up.values,
+        feasible=np.asarray(result.column("feasible"), dtype=bool),
+        on_front=on_front,
+        x_axis=across.name,
+        y_axis=up.name,
+        hover=texts,
+        x_better="minimize" if across.sign > 0 else "maximize",
+    )
 
 
 def compare_fronts(
