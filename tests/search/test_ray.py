@@ -19,6 +19,7 @@ import pytest
 from archwright.errors import EnvironmentFault, MissingExtraError, SpecificationError
 from archwright.search import Budget, Goal, Proposals, RandomSearch, Study
 from archwright.search.ray import Ray
+from archwright.search.store import read_trials
 from archwright.search.study_file import load_study_file
 from archwright.testing import ToyEnvironment, same_trials, toy_environment
 from archwright.testing.toys import ToyEvolution, ToyTraining
@@ -206,6 +207,42 @@ def test_a_killed_driver_leaves_a_study_that_continues(tmp_path: Path) -> None:
 
     assert '"event": "continued"' in (folder / "events.jsonl").read_text()
     assert same_trials(found, training_study().run().table)
+
+
+MACHINES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from ray.cluster_utils import Cluster
+from search.test_ray import Ray, training_study
+
+if __name__ == "__main__":
+    head = {{"num_cpus": 1, "include_dashboard": False}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    second = cluster.add_node(num_cpus=1)
+
+    def lose(now):
+        if now.trials == 16:
+            cluster.remove_node(second, allow_graceful=False)
+
+    training_study(Path({folder!r})).run(
+        executor=Ray({workers}, address=cluster.address), progress=lose
+    )
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_machine_that_is_lost_changes_nothing(tmp_path: Path, workers: int | None) -> None:
+    """Two raylets with one shared folder, of which one ends in the middle of the study."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'archwright[ray]'")
+    folder, script = tmp_path / "run", tmp_path / "machines.py"
+    tests = str(Path(__file__).parents[1])
+    script.write_text(MACHINES.format(tests=tests, folder=str(folder), workers=workers))
+    subprocess.run([sys.executable, script], check=True, capture_output=True, timeout=180)
+
+    assert same_trials(read_trials(folder), training_study().run().table)
 
 
 @pytest.mark.slow
