@@ -334,10 +334,15 @@ def test_carried_constants_prefer_a_sibling_and_count_each_engine_once() -> None
         "H100-SXM": {"read": 0.8}, "B200-SXM": {"read": 0.2},
         "A100-80GB-SXM": {"read": 0.1},
     }  # fmt: skip
-    assert carried(rows, "hopper") == {"read": 0.8}
+    assert carried("gemm", rows, "hopper") == {"read": 0.8}
     # H100 and B200 were timed with one engine: their mean is 0.4, and with A100's 0.2.
-    assert carried(rows, "") == {"read": 0.2}
+    assert carried("gemm", rows, "") == {"read": 0.2}
     assert average([{"x": 1.0}, {"x": 4.0}]) == {"x": 2.0}
+    # Ada runs Ampere's kernels of attention, not those of Hopper; of CDNA nothing was measured
+    assert carried("attention_prefill", rows, "ada") == {"read": 0.1}
+    assert carried("attention_prefill", rows, "blackwell-rtx") == {"read": 0.1}
+    assert carried("attention_prefill", rows, "cdna3") == {"read": 0.2}
+    assert carried("gemm", rows, "ada") == {"read": 0.2}
 
 
 def test_an_interval_of_carried_constants_holds_every_measured_device() -> None:
@@ -350,6 +355,6 @@ def test_an_interval_of_carried_constants_holds_every_measured_device() -> None:
         sample = Sample(table="", law="gemm", key="bfloat16", shape=(m, m, m), seconds=m)
         seconds = sample.predicted(device(name), plain)[0] * factor
         samples[name] = [replace(sample, seconds=seconds)]
-    found = carry(dict.fromkeys(samples, base), samples, "", Source(source=""))
+    found = carry("gemm", dict.fromkeys(samples, base), samples, "", Source(source=""))
     assert found.low == (1.0,) * 4 and found.high == pytest.approx((2.0,) * 4)
     assert found.rows == 400

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from archwright.errors import SpecificationError
 from archwright.hardware import device, timing
 from archwright.hardware.devices import devices
+from archwright.hardware.profiles import DATASHEET, carried, resolve, shipped
 
 DEVICES = ["A100-80GB-SXM", "H100-SXM", "B200-SXM", "L40S", "H200-SXM", "MI300X", "TPU-v5p", "T4"]
 names = st.sampled_from(DEVICES)
@@ -257,3 +258,16 @@ def test_a_wrong_argument_is_one_clear_line(run: Callable[[], Any], message: str
     with pytest.raises(SpecificationError, match=message) as caught:
         run()
     assert "\n" not in str(caught.value)
+
+
+def test_a_datasheet_takes_prefill_attention_from_its_generation() -> None:
+    """An A10 runs the kernels of A100 and L40S; a product is carried from every device."""
+    for law, names in (
+        ("attention_prefill", ("A100-80GB-SXM", "L40S")),
+        ("gemm", ("A100-80GB-SXM", "B200-SXM", "H100-SXM", "L40S")),
+    ):
+        key = "bfloat16/bfloat16" if law == "attention_prefill" else "bfloat16"
+        found = resolve(law, device("A10"), [key])
+        table = {name: shipped()[law][name][key].constants for name in names}
+        assert found.constants == pytest.approx(carried(law, table, ""), rel=1e-3)
+        assert found.low == shipped()[law][DATASHEET][key].low

@@ -221,7 +221,7 @@ def _device_left_out(law: str, group: Mapping[str, list[Sample]]) -> list[Accura
     for name, parts in group.items():
         others = {other: c for other, c in constants.items() if other != name}
         training = {other: group[other] for other in others}
-        fitted = carry(others, training, device(name).architecture, _SOURCE)
+        fitted = carry(law, others, training, device(name).architecture, _SOURCE)
         for sample in parts:
             timed = sample.predicted(device(name), fitted)
             rows.append(_score([sample], [timed], subset(sample), "device"))

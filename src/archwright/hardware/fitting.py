@@ -141,6 +141,7 @@ def _fit_twice(
 
 
 def carry(
+    law: str,
     constants: Mapping[str, Mapping[str, float]],
     rows: Mapping[str, list[Sample]],
     architecture: str,
@@ -153,6 +154,7 @@ def carry(
     nothing of that: its own spread counts twice.
 
     Args:
+        law: whose constants they are.
         constants: device name to what was fitted on it.
         rows: device name to its samples.
         architecture: of the device left out; empty for any.
@@ -164,14 +166,14 @@ def carry(
         samples = [sample.thin(ROWS) for sample in rows[name]]
         others = {other: c for other, c in constants.items() if other != name}
         if others:
-            trial = carried(others, target.architecture)
+            trial = carried(law, others, target.architecture)
             spreads.append(residual_interval(samples, target, trial))
         else:
             own = residual_interval(samples, target, constants[name])
             spreads.append((tuple(x * x for x in own[0]), tuple(x * x for x in own[1])))
     low, high = (list(zip(*side, strict=True)) for side in zip(*spreads, strict=True))
     return Fitted(
-        constants=carried(constants, architecture),
+        constants=carried(law, constants, architecture),
         low=tuple(float(f"{min(1.0, *x):.4g}") for x in low),
         high=tuple(float(f"{max(1.0, *x):.4g}") for x in high),
         rows=sum(len(sample) for samples in rows.values() for sample in samples),
@@ -294,7 +296,7 @@ def catalogue(folder: str | Path) -> dict[str, Any]:
         rows = content.setdefault(law, {})
         for name, fitted in own.items():
             rows.setdefault(name, {})[key] = rows_of(fitted)
-        far = carry(constants, group, "", source)
+        far = carry(law, constants, group, "", source)
         rows.setdefault(DATASHEET, {})[key] = rows_of(far)
         print(f"{law} {key}: {', '.join(own)}", file=sys.stderr)
     return content

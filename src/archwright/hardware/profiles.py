@@ -52,23 +52,44 @@ def average(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(f"{value:.6g}") for name, value in mean.items()}
 
 
-def carried(measured: Mapping[str, Mapping[str, float]], architecture: str) -> dict[str, float]:
+def same_generation(law: str, measured: Iterable[str], architecture: str) -> list[str]:
+    """Return the measured devices whose kernels of a law an architecture can run.
+
+    All of them where the law's kernels are not written for a generation, or where none of them
+    is of the architecture's own.
+
+    >>> same_generation("attention_prefill", ["A100-80GB-SXM", "H100-SXM"], "ada")
+    ['A100-80GB-SXM']
+    >>> same_generation("gemm", ["A100-80GB-SXM", "H100-SXM"], "ada")
+    ['A100-80GB-SXM', 'H100-SXM']
+    """
+    names = list(measured)
+    generations = _catalogue()["generations"].get(law, {})
+    own = generations.get(architecture)
+    found = [name for name in names if generations.get(device(name).architecture) == own]
+    return found if own is not None and found else names
+
+
+def carried(
+    law: str, measured: Mapping[str, Mapping[str, float]], architecture: str
+) -> dict[str, float]:
     """Return the constants for a device that is not among those measured.
 
     Those of the same architecture where there are any, else the mean over all, in which each
     inference engine counts once: devices timed with one engine share its kernels.
 
     Args:
+        law: whose constants they are.
         measured: device name to constants.
-        architecture: of the device asked for.
+        architecture: of the device asked for; empty for any.
     """
     siblings = [c for name, c in measured.items() if architecture == device(name).architecture]
     if architecture and siblings:
         return average(siblings)
     engines = _catalogue()["engines"]
     groups: dict[str, list[Mapping[str, float]]] = {}
-    for name, constants in measured.items():
-        groups.setdefault(engines.get(name, name), []).append(constants)
+    for name in same_generation(law, measured, architecture):
+        groups.setdefault(engines.get(name, name), []).append(measured[name])
     return average(average(group) for group in groups.values())
 
 
@@ -140,8 +161,9 @@ def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
     """Return the constants that hold for a device.
 
     Key by key: its own calibration, then the rows of the catalogue for the device, then those
-    for one of its architecture, with a wider interval. The datasheet's rows count only where
-    none of the keys has any of these.
+    for one of its architecture, with a wider interval. Only where none of the keys has any of
+    these the datasheet's rows count, of whose devices only those with kernels that the device
+    can run (:func:`same_generation`).
 
     Args:
         law: name of a law.
@@ -170,12 +192,28 @@ def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
                 return _widened(table[name][key], table[DATASHEET].get(key, table[name][key]))
     for key in keys:
         if key in table[DATASHEET]:
-            return table[DATASHEET][key]
+            return _of_generation(law, key, target.architecture)
     raise SpecificationError(unknown(f"format of {law}", keys[0], sorted(table[DATASHEET])))
 
 
 @cache
-def _carried_from_others(name: str) -> Profile:
+def _of_generation(law: str, key: str, architecture: str) -> Fitted:
+    """Return constants carried to an architecture that nobody measured."""
+    table = shipped()[law]
+    measured = {
+        name: rows[key].constants
+        for name, rows in table.items()
+        if name != DATASHEET and key in rows
+    }
+    runs = same_generation(law, measured, architecture)
+    far = table[DATASHEET][key]
+    if len(runs) == len(measured):
+        return far
+    return replace(far, constants=carried(law, {n: measured[n] for n in runs}, ""))
+
+
+@cache
+def _carried_from_others(name: str, architecture: str) -> Profile:
     """Return the constants that a measured device would have, had nobody measured it."""
     profile: dict[str, dict[str, Fitted]] = {}
     for law, table in shipped().items():
@@ -186,7 +224,9 @@ def _carried_from_others(name: str) -> Profile:
                 if other not in (DATASHEET, name) and key in rows
             }
             if others:
-                found = replace(far, constants=carried(others, ""))
+                runs = same_generation(law, others, architecture)
+                some = {other: others[other] for other in runs}
+                found = replace(far, constants=carried(law, some, ""))
                 profile.setdefault(law, {})[key] = found
     return profile
 
@@ -202,7 +242,7 @@ def unmeasured(target: Device) -> Device:
     >>> bool(decode(carried, 64, 4096, 64, 8, 128) < decode("B200-SXM", 64, 4096, 64, 8, 128))
     True
     """
-    far, own = _carried_from_others(target.name), target.timing or {}
+    far, own = _carried_from_others(target.name, target.architecture), target.timing or {}
     timing = {law: {**far.get(law, {}), **own.get(law, {})} for law in {**far, **own}}
     return replace(target, timing=timing)
 
