@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from archwright.cli import main
 from archwright.errors import SpecificationError, TraceError
 from archwright.hardware import device, timing
 from archwright.hardware.devices import Device
-from archwright.hardware.fitting import calibrate_device, carry, catalogue, fit
+from archwright.hardware.fitting import by_format, calibrate_device, carry, catalogue, fit
 from archwright.hardware.measurements import Sample, read_folder, read_table
 from archwright.hardware.profiles import (
     Fitted,
@@ -27,6 +28,8 @@ from archwright.hardware.profiles import (
     write_profile,
 )
 from archwright.provenance import Source
+
+TABLES = Path(os.environ.get("ARCHWRIGHT_DATA", "../shared/data")) / "llm-measured"
 
 SLOW = 1.3
 
@@ -358,3 +361,37 @@ def test_an_interval_of_carried_constants_holds_every_measured_device() -> None:
     found = carry("gemm", dict.fromkeys(samples, base), samples, "", Source(source=""))
     assert found.low == (1.0,) * 4 and found.high == pytest.approx((2.0,) * 4)
     assert found.rows == 400
+
+
+@pytest.mark.skipif(not TABLES.is_dir(), reason=f"{TABLES} is missing")
+def test_the_catalogue_is_what_the_tables_give() -> None:
+    """The constants carried to a datasheet, and their interval, from the rows that are public."""
+    for (law, key), group in by_format(read_folder(TABLES).samples).items():
+        if law not in ("attention_prefill", "attention_decode"):
+            continue
+        own = {name: shipped()[law][name][key].constants for name in group}
+        found, kept = (
+            carry(law, own, group, "", Source(source="")),
+            shipped()[law]["datasheet"][key],
+        )
+        assert found.constants == pytest.approx(kept.constants, rel=1e-4), key
+        assert (found.low, found.high) == (kept.low, kept.high), key
+
+
+@pytest.mark.parametrize("name", ["EPYC-9654", "H100-SXM"])
+def test_what_is_written_can_be_read(name: str, tmp_path: Path) -> None:
+    """Also of a CPU, which has no memory of its own."""
+    timing = {"gemm": {"bfloat16": shipped()["gemm"]["L40S"]["bfloat16"]}}
+    target = replace(device(name), timing=timing)
+    found = load_profile(write_profile(target, tmp_path / "mine.toml"))
+    assert (found.memory_bytes, found.timing) == (target.memory_bytes, timing)
+
+
+def test_one_format_by_two_names_is_refused(tmp_path: Path) -> None:
+    timing = {"gemm": {"bfloat16": shipped()["gemm"]["L40S"]["bfloat16"]}}
+    path = write_profile(replace(device("L40S"), timing=timing), tmp_path / "mine.toml")
+    text = path.read_text()
+    again = text[text.index("[gemm.bfloat16]") :].replace("gemm.bfloat16", "gemm.bf16")
+    path.write_text(text + "\n" + again)
+    with pytest.raises(SpecificationError, match=r"gemm\.bf16.*another name of 'bfloat16'"):
+        load_profile(path)

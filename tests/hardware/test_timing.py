@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from archwright.errors import SpecificationError
 from archwright.hardware import device, timing
 from archwright.hardware.devices import devices
-from archwright.hardware.profiles import DATASHEET, carried, resolve, shipped
+from archwright.hardware.profiles import DATASHEET, carried, resolve, shipped, unmeasured
 
 DEVICES = ["A100-80GB-SXM", "H100-SXM", "B200-SXM", "L40S", "H200-SXM", "MI300X", "TPU-v5p", "T4"]
 names = st.sampled_from(DEVICES)
@@ -270,4 +270,18 @@ def test_a_datasheet_takes_prefill_attention_from_its_generation() -> None:
         found = resolve(law, device("A10"), [key])
         table = {name: shipped()[law][name][key].constants for name in names}
         assert found.constants == pytest.approx(carried(law, table, ""), rel=1e-3)
+        assert found.rows == sum(shipped()[law][name][key].rows for name in names)
         assert found.low == shipped()[law][DATASHEET][key].low
+
+
+def test_a_cache_format_that_only_another_generation_was_measured_with_stands_back() -> None:
+    """Of fp8 caches there are Hopper's and Blackwell's times only: an A10 keeps its kernels."""
+    keys = ["bfloat16/fp8", "bfloat16/bfloat16"]
+    plain = resolve("attention_prefill", device("A10"), keys[1:])
+    assert resolve("attention_prefill", device("A10"), keys) == plain
+    assert resolve("attention_prefill", device("MI300X"), keys) != plain
+    far = unmeasured(device("L40S")).timing
+    assert far is not None
+    a100 = shipped()["attention_prefill"]["A100-80GB-SXM"]["bfloat16/bfloat16"].constants
+    for key in keys:
+        assert far["attention_prefill"][key].constants == pytest.approx(a100)

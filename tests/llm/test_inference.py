@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def test_a_study_is_known_by_what_its_files_say(tmp_path: Path) -> None:
     assert "files" not in configure(tmp_path).identity()
 
 
+def test_a_folder_of_a_models_name_counts_only_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the current folder, and not once it was left."""
+    here = tmp_path / "Llama-3.1-8B"
+    here.mkdir()
+    (here / "config.json").write_text(json.dumps(TINY))
+    monkeypatch.chdir(tmp_path)
+    found = InferenceSpecification().cost(tmp_path / "study")
+    assert found.model.layers == 32
+    assert InferenceSpecification().cost(tmp_path).model.layers == TINY["num_hidden_layers"]
+    assert InferenceSpecification(batch=2).cost(tmp_path / "study").model is found.model
+
+
 def test_a_simulator_that_names_files_is_told_the_folder(tmp_path: Path) -> None:
     """Of an environment made from any simulator."""
 
@@ -95,6 +110,12 @@ def test_a_simulator_that_names_files_is_told_the_folder(tmp_path: Path) -> None
     )
     made = plain.configure({}, vary={}, folder=tmp_path)
     assert measure(made)[1].metrics["bytes"].tolist() == [4.0]
+    bound = SimulatorEnvironment(
+        partial(simulate, folder=tmp_path), base=Named(), vary={"file": ["b.txt"]},
+        metrics=[Metric("bytes")],
+    )  # fmt: skip
+    elsewhere = bound.configure({}, vary={}, folder=tmp_path / "other")
+    assert measure(elsewhere)[1].metrics["bytes"].tolist() == [4.0]
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,9 @@ def test_of_nothing_any_length_will_do() -> None:
     assert found[1] == table.seconds(4, 100)
     assert found[2] == 0.0
     assert table.seconds([], []).shape == (0,)
+    assert (table.seconds([0, 4], [9999, 100]) == table.seconds([0, 4], [1, 100])).all()
+    long = table.seconds(4, 100, [0, 1], [500, 8], [2000, 8])
+    assert (long == table.seconds(4, 100, [0, 1], [8, 8], [8, 8])).all()
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 from archwright.errors import InfeasibleError, SpecificationError, StoreError
 from archwright.explain.compose import answer, compose, diagnosis
 from archwright.explain.report import render
-from archwright.search import Budget, Choice, Exhaustive, Goal, Integer, Study
+from archwright.search import Budget, Choice, Exhaustive, Goal, Integer, Real, Study
 from archwright.serving import FleetEnvironment, fleet_environment, plan_fleet
 from archwright.testing import check_environment
 
@@ -271,6 +271,8 @@ def test_the_runner_up_wins_below_its_price() -> None:
         ({"vary": {"kv": Choice(["fp9"])}}, "vary.kv: unknown KV format 'fp9' .nearest: 'fp8'"),
         ({"vary": {"max_batch": Choice([64, 0])}}, "vary.max_batch: .*whole number .* 1, found 0"),
         ({"vary": {"max_batch": Integer(-2, 8)}}, "vary.max_batch: .*at least 1, found -2"),
+        ({"vary": {"max_batch": Real(1, 8)}}, "vary.max_batch: .*whole numbers, found 1 to 8"),
+        ({"vary": {"model": Choice([8])}}, "vary.model: expected a text, found 8"),
         ({"vary": {"max_batch": Choice([64.5])}}, "vary.max_batch: .*whole number.*found 64.5"),
         ({"tensor_parallel": []}, "environment.tensor_parallel: expected at least one width"),
         ({"discount": 1.0}, "environment.discount: expected below 1, found 1.0"),

@@ -105,7 +105,7 @@ class Device:
     vendor: str
     kind: str
     peak_ops_s: Mapping[str, float]
-    memory_bytes: int | None
+    memory_bytes: int | None = None
     memory_bandwidth_bytes_s: float
     link_bytes_s_per_direction: float | None = None
     link_topology: str = ""

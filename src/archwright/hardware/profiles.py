@@ -55,8 +55,8 @@ def average(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def same_generation(law: str, measured: Iterable[str], architecture: str) -> list[str]:
     """Return the measured devices whose kernels of a law an architecture can run.
 
-    All of them where the law's kernels are not written for a generation, or where none of them
-    is of the architecture's own.
+    All of them where the law's kernels are not written for a generation, or where nothing is
+    known of the architecture's; none where none of them is of its own.
 
     >>> same_generation("attention_prefill", ["A100-80GB-SXM", "H100-SXM"], "ada")
     ['A100-80GB-SXM']
@@ -66,8 +66,9 @@ def same_generation(law: str, measured: Iterable[str], architecture: str) -> lis
     names = list(measured)
     generations = _catalogue()["generations"].get(law, {})
     own = generations.get(architecture)
-    found = [name for name in names if generations.get(device(name).architecture) == own]
-    return found if own is not None and found else names
+    if own is None:
+        return names
+    return [name for name in names if generations.get(device(name).architecture) == own]
 
 
 def carried(
@@ -75,8 +76,9 @@ def carried(
 ) -> dict[str, float]:
     """Return the constants for a device that is not among those measured.
 
-    Those of the same architecture where there are any, else the mean over all, in which each
-    inference engine counts once: devices timed with one engine share its kernels.
+    Those of the same architecture where there are any, else the mean over those of its generation
+    (:func:`same_generation`), else over all. In a mean each inference engine counts once: devices
+    timed with one engine share its kernels.
 
     Args:
         law: whose constants they are.
@@ -88,7 +90,7 @@ def carried(
         return average(siblings)
     engines = _catalogue()["engines"]
     groups: dict[str, list[Mapping[str, float]]] = {}
-    for name in same_generation(law, measured, architecture):
+    for name in same_generation(law, measured, architecture) or measured:
         groups.setdefault(engines.get(name, name), []).append(measured[name])
     return average(average(group) for group in groups.values())
 
@@ -162,8 +164,8 @@ def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
 
     Key by key: its own calibration, then the rows of the catalogue for the device, then those
     for one of its architecture, with a wider interval. Only where none of the keys has any of
-    these the datasheet's rows count, of whose devices only those with kernels that the device
-    can run (:func:`same_generation`).
+    these the datasheet's rows count: the first key that was measured on a device whose kernels
+    this one can run (:func:`same_generation`), else the first that was measured at all.
 
     Args:
         law: name of a law.
@@ -190,26 +192,32 @@ def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
         for name in siblings:
             if key in table[name]:
                 return _widened(table[name][key], table[DATASHEET].get(key, table[name][key]))
-    for key in keys:
-        if key in table[DATASHEET]:
-            return _of_generation(law, key, target.architecture)
+    known = [key for key in keys if key in table[DATASHEET]]
+    runs = [key for key in known if same_generation(law, _measured(law, key), target.architecture)]
+    for key in runs or known:
+        return _carried_row(law, key, target.architecture)
     raise SpecificationError(unknown(f"format of {law}", keys[0], sorted(table[DATASHEET])))
 
 
-@cache
-def _of_generation(law: str, key: str, architecture: str) -> Fitted:
-    """Return constants carried to an architecture that nobody measured."""
+def _measured(law: str, key: str, without: str = "") -> dict[str, Fitted]:
+    """Return device to constants in the catalogue, one device left out."""
     table = shipped()[law]
-    measured = {
-        name: rows[key].constants
-        for name, rows in table.items()
-        if name != DATASHEET and key in rows
-    }
-    runs = same_generation(law, measured, architecture)
-    far = table[DATASHEET][key]
-    if len(runs) == len(measured):
+    names = [name for name in table if name not in (DATASHEET, without) and key in table[name]]
+    return {name: table[name][key] for name in names}
+
+
+@cache
+def _carried_row(law: str, key: str, architecture: str, without: str = "") -> Fitted:
+    """Return the constants of an architecture from the devices measured, one of them left out.
+
+    Their interval is the datasheet's, in which every device was predicted from the others.
+    """
+    far, every = shipped()[law][DATASHEET][key], _measured(law, key, without)
+    some = {n: every[n] for n in same_generation(law, every, architecture) or every}
+    if some.keys() == _measured(law, key).keys():
         return far
-    return replace(far, constants=carried(law, {n: measured[n] for n in runs}, ""))
+    constants = carried(law, {name: row.constants for name, row in some.items()}, "")
+    return replace(far, constants=constants, rows=sum(row.rows for row in some.values()))
 
 
 @cache
@@ -217,17 +225,16 @@ def _carried_from_others(name: str, architecture: str) -> Profile:
     """Return the constants that a measured device would have, had nobody measured it."""
     profile: dict[str, dict[str, Fitted]] = {}
     for law, table in shipped().items():
-        for key, far in table[DATASHEET].items():
-            others = {
-                other: rows[key].constants
-                for other, rows in table.items()
-                if other not in (DATASHEET, name) and key in rows
-            }
-            if others:
-                runs = same_generation(law, others, architecture)
-                some = {other: others[other] for other in runs}
-                found = replace(far, constants=carried(law, some, ""))
-                profile.setdefault(law, {})[key] = found
+        runs = [
+            key
+            for key in table[DATASHEET]
+            if same_generation(law, _measured(law, key, name), architecture)
+        ]
+        for key in table[DATASHEET]:
+            if _measured(law, key, name):
+                instead = key if key in runs or not runs else runs[0]
+                row = _carried_row(law, instead, architecture, name)
+                profile.setdefault(law, {})[key] = row
     return profile
 
 
@@ -301,14 +308,16 @@ def load_profile(path: str | Path) -> Device:
     source = from_mapping(
         Source, _table(table, "timing_source", path, stated), where=f"{path} [timing_source]"
     )
-    timing = {
-        law: {
-            key_name(key): _constants(law, key, row, path, source)
-            for key, row in _table(table, law, path).items()
-        }
-        for law in LAWS
-        if law in table
-    }
+    timing: dict[str, dict[str, Fitted]] = {}
+    for law in LAWS:
+        for key, row in _table(table, law, path).items():
+            found = timing.setdefault(law, {})
+            if key_name(key) in found:
+                raise SpecificationError(
+                    f"{path} [{law}.{key}]: another name of {key_name(key)!r}, which stands there "
+                    "already"
+                )
+            found[key_name(key)] = _constants(law, key, row, path, source)
     return _device(_table(table, "device", path), timing, path)
 
 

@@ -5,8 +5,9 @@ may be arrays that broadcast, and returns seconds. With ``return_interval=True``
 `Timed`: seconds, and the low and high end of the 90 % interval.
 
 The constants are fitted on public tables of measured kernels. A device without a table takes
-those of its architecture or, failing that, the mean over the measured devices; `provenance`
-says which. The formulas stand in `archwright.hardware.laws`.
+those of its architecture or, failing that, the mean over the measured devices, for prefill
+attention over those of its generation of matrix instructions; `provenance` says which. The
+formulas stand in `archwright.hardware.laws`.
 """
 
 from __future__ import annotations

@@ -171,14 +171,12 @@ def _count(name: str, value: ArrayLike) -> Floats:
 def _length(name: str, value: ArrayLike, number: Floats) -> Floats:
     """Return lengths of what there is a number of; of nothing any length will do."""
     found = _numbers(name, value)
-    good = found >= 1.0
-    if good.all():
-        return found
-    wrong = ~good & (number > 0)
+    some = number > 0
+    wrong = ~(found >= 1.0) & some
     if wrong.any():
         bad = np.broadcast_to(found, wrong.shape)[wrong].flat[0]
         raise SpecificationError(f"{name}: {bad:g}, expected 1 or more tokens")
-    return np.where(good, found, 1.0)
+    return found if some.all() else np.where(some, found, 1.0)
 
 
 def _numbers(name: str, value: ArrayLike) -> Floats:

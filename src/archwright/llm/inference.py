@@ -86,30 +86,42 @@ class InferenceSpecification:
         Raises:
             SpecificationError: an unknown name, or what does not go together.
         """
-        instance = replace(self, **_PER_BATCH)
         named = (self.model, self.device, self.engine)
-        if any(_path(name, folder) for name in named):  # files may change
-            return _instance(instance, folder)
-        return _kept_instance(instance)
+        if not any(_path(name, folder) for name in named):  # files may change
+            return _kept_instance(replace(self, **_PER_BATCH))
+        return _instance(
+            self,
+            read_model(self.model, folder),
+            read_device(self.device, folder),
+            read_engine(self.engine, folder),
+        )
 
 
-def _instance(specification: InferenceSpecification, folder: Path = Path()) -> StepCost:
-    s = specification
+def _instance(
+    s: InferenceSpecification, model: Transformer, device: Device, engine: Engine
+) -> StepCost:
     return StepCost(
-        model=read_model(s.model, folder),
-        device=read_device(s.device, folder),
+        model=model,
+        device=device,
         parallel=ParallelPlan(
             tensor=s.tp, pipeline=s.pp, expert=s.ep, data_parallel_attention=s.dp
         ),
         weight_format=s.weights,
         kv_format=s.kv,
         back_end=s.back_end,  # type: ignore[arg-type]
-        engine=read_engine(s.engine, folder),
+        engine=engine,
     )
 
 
-# designs of a study share few instances, and making one takes a third of the time of using it
-_kept_instance = lru_cache(maxsize=256)(_instance)
+@lru_cache(maxsize=256)
+def _kept_instance(s: InferenceSpecification) -> StepCost:
+    """Return an instance of names of the catalogue, whatever files there are.
+
+    Designs of a study share few instances, and making one takes a third of the time of using it.
+    """
+    return _instance(s, transformer(s.model), _device(s.device), _engine(s.engine))
+
+
 _PER_BATCH: Mapping[str, Any] = {
     "batch": 1, "input": 1, "output": 1, "cloud": None, "usd_per_hour": None
 }  # fmt: skip

@@ -186,7 +186,12 @@ class SimulatorEnvironment:
             raise SpecificationError("metrics: an environment needs at least one")
         self._simulate = simulate
         taken = inspect.signature(simulate).parameters
-        self._seeded, self._placed = "seed" in taken, "folder" in taken
+        self._seeded = "seed" in taken
+        bound = getattr(simulate, "keywords", {})  # of a functools.partial
+        named = taken.get("folder")
+        self._placed = (
+            named is not None and named.kind is named.KEYWORD_ONLY and "folder" not in bound
+        )
         self.base = base
         self.folder = folder
         for path in vary:

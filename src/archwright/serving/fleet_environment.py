@@ -29,7 +29,16 @@ from archwright.llm import own_scores, transformer
 from archwright.llm.inference import read_engine
 from archwright.llm.quality import quality
 from archwright.provenance import Label
-from archwright.search import Choice, Fidelity, Goal, Measurements, Metric, Ordinal, Parameter
+from archwright.search import (
+    Choice,
+    Fidelity,
+    Goal,
+    Measurements,
+    Metric,
+    Ordinal,
+    Parameter,
+    Real,
+)
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store.artifacts import Artifacts
@@ -498,6 +507,11 @@ class FleetEnvironment:
             for value in _options(self.space, key):
                 _check_name(f"vary.{key}", value, find)
         batches = self.space.parameters["max_batch"]
+        if isinstance(batches, Real):
+            raise SpecificationError(
+                "vary.max_batch: expected whole numbers, found "
+                f"{batches.low:g} to {batches.high:g}"
+            )
         for value in getattr(batches, "options", (getattr(batches, "low", 1),)):
             _check_whole("vary.max_batch", value, least=1)
         if self.specification.today is not None:
@@ -623,7 +637,9 @@ def _is_file(name: str) -> bool:
     return name.endswith(".toml")
 
 
-def _check_name(key: str, name: str, find: Callable[[str], object]) -> None:
+def _check_name(key: str, name: Any, find: Callable[[str], object]) -> None:
+    if not isinstance(name, str):
+        raise SpecificationError(f"{key}: expected a text, found {name!r}")
     try:
         find(name)
     except SpecificationError as error:
