@@ -191,5 +191,10 @@ def test_the_front_of_a_study_keeps_the_sign_of_its_metrics(result) -> None:
     assert set(traces["front"].y) == set(result.metric("quality")[rows])
     shown = sum(len(trace.x) for trace in figure.data)
     assert shown == np.isfinite(result.metric("cost") + result.metric("quality")).sum()
+    many = run(mixed(), trials=2600, **GOAL)
+    drawn = figures.front(many)
+    assert sum(len(trace.x) for trace in drawn.data) < len(many.trials)
+    left = drawn.layout.meta["note"]
+    assert left == f"{2600 - 2000 - len(many.front):,} designs off the front are left out."
     with pytest.raises(SpecificationError, match="a goal of one loss has none"):
         figures.front(run(additive(), trials=20))

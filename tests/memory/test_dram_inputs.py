@@ -268,6 +268,17 @@ def test_traces_name_what_they_cannot_hold() -> None:
         dram.DramTrace([0], [False], [0], address_bits=70)
     with pytest.raises(SpecificationError, match="capacity_bytes: expected at least one request"):
         dram.random(np.random.default_rng(0), capacity_bytes=32)
+    with pytest.raises(SpecificationError, match="capacity_bytes: expected at least one request"):
+        dram.cloud_1(np.random.default_rng(0), requests=40, capacity_bytes=0)
+    with pytest.raises(SpecificationError, match="requests: expected at least 1, found 0"):
+        dram.cloud_1(np.random.default_rng(0), requests=0)
+    for bits in (True, 32.5, "32"):
+        with pytest.raises(SpecificationError, match="address_bits: expected 1 to 64"):
+            dram.DramTrace([0], [False], [0], address_bits=bits)  # type: ignore[arg-type]
+    result = dram.simulate(dram.stream(requests=9), DDR3, MAPPING[DDR3], {}, 800.0)
+    for percent in (-1, 101, float("nan")):
+        with pytest.raises(SpecificationError, match="percent: expected 0 to 100"):
+            result.latency_percentile_ns(percent)
 
 
 def test_unknown_memory_names_the_nearest() -> None:

@@ -158,3 +158,11 @@ def test_a_real_cannot_be_enumerated() -> None:
         SpecificationError, match="ratio: a Real cannot be enumerated; give a list"
     ):
         next(ParameterSpace({"ratio": Real(0, 1)}).enumerate())
+
+
+def test_a_space_too_large_for_a_float_has_a_size() -> None:
+    """Whole numbers have no limit; only a real parameter is infinite."""
+    many = ParameterSpace({f"c{i}": Choice([0, 1]) for i in range(1100)})
+    assert many.size == 2**1100
+    assert ParameterSpace({"order": Permutation(171)}).size == math.factorial(171)
+    assert ParameterSpace({"x": Real(0, 1), **many.parameters}).size is None

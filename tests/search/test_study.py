@@ -367,6 +367,36 @@ class Dying(ToyEnvironment):
         return super().evaluate(designs, **options)
 
 
+class Broken(ToyEnvironment):
+    """Raises."""
+
+    def evaluate(self, designs: Any, **options: Any) -> Any:
+        raise ZeroDivisionError("boom")
+
+
+class Watching(Serial):
+    """Tries to open the folder of the study that it ends with."""
+
+    refused = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def close(self) -> None:
+        try:
+            _study(environment=Broken(), folder=self.folder).run()
+        except StoreError as error:
+            self.refused = str(error)
+
+
+def test_the_folder_is_kept_until_the_workers_have_ended(tmp_path: Path) -> None:
+    """Where a block fails, others that still run may write artifacts there."""
+    executor = Watching(tmp_path / "s")
+    with pytest.raises(EnvironmentFault, match="boom"):
+        _study(environment=Broken(), folder=tmp_path / "s").run(executor=executor)
+    assert str(tmp_path / "s") in executor.refused
+
+
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     """A block whose worker died runs again; after three deaths the trial is named."""
     undisturbed = _rows(_study(environment=toy_environment()).run())

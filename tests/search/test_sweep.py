@@ -202,3 +202,16 @@ def test_evaluations_of_every_fidelity_count() -> None:
         searchers={"hyperband": None},
     ).run()  # fmt: skip
     assert {run.evaluations for run in result.runs} == {20}
+
+
+def test_a_curve_counts_the_evaluations_of_every_fidelity() -> None:
+    """The first design at the truest fidelity comes after the cheap ones."""
+    environment = ToyEnvironment(fidelities={"a": 1, "b": 3, "c": 9})
+    result = Sweep(
+        environment=environment, goal=Goal(minimize=["cost"]), evaluations=120, seeds=1,
+        searchers={"hyperband": {}},
+    ).run()  # fmt: skip
+    run = next(run for run in result.runs if run.searcher == "hyperband")
+    assert run.curve[0] == np.inf
+    assert run.curve[-1] == run.best < np.inf
+    assert all(a >= b for a, b in itertools.pairwise(run.curve))

@@ -54,7 +54,7 @@ class Section:
 
 
 def sections(result: Result) -> list[Section]:
-    """Return what explains a study: importance, slices, pairs, fronts, progress, timeline.
+    """Return what explains a study: importance, slices, pairs, progress, timeline.
 
     A section that the trials cannot carry, such as the importance of parameters in fewer than
     20 feasible designs, is left out.

@@ -197,7 +197,6 @@ class Processes:
             initializer=_begin_worker,
             initargs=(self._payload, sys.path, os.getpid()),
         )
-        self._pool.submit(int)  # starts all workers, which takes a while
 
     def _restart(self) -> None:
         if self._pool._flags.broken is not None:  # else another block has restarted it

@@ -359,7 +359,7 @@ class Result:
         return Table(
             title=f"{self._counts()}; {self.stopped}. Best first:",
             columns=[name.split(".", 1)[-1] for name in names],
-            rows=[list(row.values()) for row in shown],
+            rows=[[_short(value) for value in row.values()] for row in shown],
         )._repr_html_()
 
     @cached_property
@@ -508,6 +508,12 @@ def _interleave(schema: TableSchema, parts: list[dict[str, Any]], n: int) -> dic
 
 def _bools(column: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _short(value: Any) -> Any:
+    """A value of the table for notebooks; a permutation may be long."""
+    text = str(value)
+    return value if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _summary(

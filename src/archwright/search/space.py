@@ -510,9 +510,10 @@ class ParameterSpace:
         return unit
 
     def _number(self) -> int | None:
-        grid = math.prod(p.size for p in self.parameters.values())
-        if not math.isfinite(grid):
+        sizes = [p.size for p in self.parameters.values()]
+        if math.inf in sizes:
             return None
+        grid = math.prod(sizes)  # may be too large for a float
         if not self._conditions and not self.require:
             return int(grid)
         if grid > _COUNTABLE:

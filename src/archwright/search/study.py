@@ -189,6 +189,8 @@ class Study:
         environment, goal = self.environment, self.goal
         size = environment.space.size
         designs = "" if size is None else f", {size:,} designs"
+        if size is not None and size >= 10**12:
+            designs = f", 10^{len(str(size)) - 1} designs"
         options = ", ".join(f"{k}={v!r}" for k, v in _options(self.searcher).items())
         budget = [
             f"{getattr(self.budget, f.name):,} {f.name}"
@@ -199,6 +201,7 @@ class Study:
             ("environment", f"{type(environment).__name__}{designs}"),
             ("minimize", ", ".join(goal.minimize)),
             ("maximize", ", ".join(goal.maximize)),
+            ("combined by", goal.combine or ""),
             ("subject to", ", ".join(goal.subject_to)),
             ("searcher", f"{type(self.searcher).__name__}({options})"),
             ("budget", ", ".join(budget)),
@@ -261,26 +264,26 @@ class Study:
             raise unwritable(self.folder, error) from error
 
     def _run(self, executor: Executor, progress: Callable[[Progress], None] | None) -> Result:
-        executor.open(self.environment)  # its workers start while the folder is opened
+        recorder = Recorder.open(
+            self.environment,
+            self.goal,
+            self.folder,
+            self.identity(),
+            self.files,
+            self._disk,
+        )
         try:
-            recorder = Recorder.open(
-                self.environment,
-                self.goal,
-                self.folder,
-                self.identity(),
-                self.files,
-                self._disk,
-            )
+            executor.open(self.environment)
             try:
                 return _Loop(self, recorder, executor, progress).run()
-            except BaseException as error:
-                with contextlib.suppress(OSError):
-                    recorder.event("stopped", why=type(error).__name__)
-                raise
             finally:
-                recorder.abandon()
+                executor.close()  # while the folder is ours: workers may still write artifacts
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                recorder.event("stopped", why=type(error).__name__)
+            raise
         finally:
-            executor.close()
+            recorder.abandon()
 
 
 @dataclass

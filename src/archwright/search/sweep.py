@@ -39,6 +39,7 @@ from archwright.solve.pareto import hypervolume
 __all__ = ["Contest", "Run", "Sweep", "SweepResult", "default_grid", "settings", "sweep_of"]
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 Grid = Mapping[str, Sequence[Any]]
 
 MARKS = 40
@@ -328,12 +329,12 @@ class Sweep:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         losses = self.goal.objectives.losses
-        done: list[tuple[Run, Floats]] = []
+        done: list[tuple[Run, Floats, Places]] = []
         for number, found in enumerate(self._results(workers), start=1):
             done.append(found)
             if progress is not None:
                 progress(number, len(self.plan))
-        runs = _compare(done) if len(losses) > 1 else [run for run, _ in done]
+        runs = _compare(done) if len(losses) > 1 else [run for run, _, _ in done]
         loss = losses[0] if len(losses) == 1 else f"hypervolume left out of {', '.join(losses)}"
         result = SweepResult(tuple(runs), loss, self.folder)
         if self.folder is not None:
@@ -350,8 +351,8 @@ class Sweep:
         # studies of one searcher take alike, so small shares keep the workers busy to the end
         yield from pool.map(self._one, self.plan, chunksize=1)
 
-    def _one(self, task: tuple[str, int, dict[str, Any], int]) -> tuple[Run, Floats]:
-        """Run one study; return it with the losses of its designs in order of asking."""
+    def _one(self, task: tuple[str, int, dict[str, Any], int]) -> tuple[Run, Floats, Places]:
+        """Run one study; return it with the losses of its designs and their evaluations."""
         name, number, options, seed = task
         folder = None
         if self.folder is not None:
@@ -371,8 +372,11 @@ class Sweep:
         )  # fmt: skip
         started = time.monotonic()
         result = study.run()
-        losses = result.losses
-        curve = _curve(losses[:, 0]) if losses.shape[1] == 1 else np.full(MARKS, np.nan)
+        losses, places = result.losses, _places(result)
+        evaluations = _evaluations(result)
+        curve = np.full(MARKS, np.nan)
+        if losses.shape[1] == 1:
+            curve = _curve(losses[:, 0], places, evaluations)
         run = Run(
             searcher=name,
             setting=number,
@@ -380,12 +384,12 @@ class Sweep:
             seed=seed,
             best=float(curve[-1]),
             curve=tuple(curve.tolist()),
-            evaluations=_evaluations(result),
+            evaluations=evaluations,
             trials=len(result.table),
             seconds=_seconds(result, time.monotonic() - started),
             stopped=result.stopped,
         )
-        return run, losses
+        return run, losses, places
 
 
 def _seconds(result: Result, measured: float) -> float:
@@ -401,32 +405,45 @@ def _evaluations(result: Result) -> int:
     return sum(state != "repeat" for state in result.table.column("state").to_pylist())
 
 
-def _curve(losses: Floats) -> Floats:
-    """Return the best so far at even marks; infinite where nothing was measured."""
-    if not len(losses):
-        return np.full(MARKS, np.inf)
+def _places(result: Result) -> Places:
+    """Return the number, over all fidelities, of the evaluation of each design at the truest."""
+    measured = np.array(result.table["state"].to_pylist()) != "repeat"
+    truest = np.ones(len(measured), dtype=bool)
+    if result.schema.fidelities:
+        fidelity = np.array(result.table["fidelity"].to_pylist())
+        truest = fidelity == result.schema.fidelities[-1]
+    return np.asarray(np.cumsum(measured)[measured & truest])
+
+
+def marks(evaluations: int) -> Floats:
+    """Return the numbers of evaluations at which a run's curve is read, shape (MARKS,)."""
+    return np.linspace(1, max(evaluations, 1), MARKS).round()
+
+
+def _curve(losses: Floats, places: Places, evaluations: int) -> Floats:
+    """Return the best so far at the marks; infinite where nothing was measured."""
     best = np.minimum.accumulate(np.where(np.isnan(losses), np.inf, losses))
-    marks = np.linspace(0, len(best) - 1, MARKS).round().astype(int)
-    return np.asarray(best[marks])
+    seen = np.searchsorted(places, marks(evaluations), side="right")
+    return np.concatenate([[np.inf], best])[seen]
 
 
-def _compare(done: Sequence[tuple[Run, Floats]]) -> list[Run]:
+def _compare(done: Sequence[tuple[Run, Floats, Places]]) -> list[Run]:
     """Give runs with several losses the hypervolume that they leave out of the best reached.
 
     All runs share one reference: the worst and the best of each loss.
     """
-    every = np.concatenate([losses for _, losses in done])
+    every = np.concatenate([losses for _, losses, _ in done])
     every = every[~np.isnan(every).any(axis=1)]
     if not len(every):
         nothing = {"best": float("inf"), "curve": (float("inf"),) * MARKS}
-        return [Run(**(vars(run) | nothing)) for run, _ in done]
+        return [Run(**(vars(run) | nothing)) for run, _, _ in done]
     low, high = every.min(axis=0), every.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     runs = []
-    for run, losses in done:
-        marks = np.linspace(1, max(len(losses), 1), MARKS).round().astype(int)
-        scaled = (losses - low) / span
-        curve = tuple(1.0 - hypervolume(scaled[:mark], np.full(len(low), 1.0)) for mark in marks)
+    for run, losses, places in done:
+        scaled, reference = (losses - low) / span, np.full(len(low), 1.0)
+        seen = np.searchsorted(places, marks(run.evaluations), side="right")
+        curve = tuple(1.0 - hypervolume(scaled[:count], reference) for count in seen)
         runs.append(Run(**(vars(run) | {"best": curve[-1], "curve": curve})))
     return runs
 

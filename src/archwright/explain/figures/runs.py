@@ -32,6 +32,7 @@ __all__ = ["against_budget", "compare_fronts", "convergence", "front", "timeline
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _POINTS = 400  # points of a curve of the timeline
+_OFF_FRONT = 2000  # designs off a front that are drawn
 
 
 def convergence(runs: Result | Mapping[str, Result]) -> go.Figure:
@@ -80,56 +81,60 @@ def against_budget(result: SweepResult) -> go.Figure:
     """
     import plotly.graph_objects as go
 
+    from archwright.search.sweep import marks
+
     figure = go.Figure()
     colors = iter(COLORS * len(result.searchers))
+    longest = max(run.evaluations for run in result.runs)
+    at = np.unique(marks(longest))
     ends: list[float] = []
+    nothing = []
     for name in result.searchers:
         setting = int(np.argmin(result.medians(name)))
         runs = [r for r in result.runs if r.searcher == name and r.setting == setting]
-        curves = np.array([run.curve for run in runs], dtype=float)
-        curves[~np.isfinite(curves)] = np.nan  # nothing feasible yet: no point
-        counts = np.median([run.evaluations for run in runs])
-        at = np.linspace(1, counts, curves.shape[1]).round()
-        whole = ~np.isnan(curves).any(axis=0)
-        at, curves = at[whole], curves[:, whole]
-        if not len(at):
+        places = [np.searchsorted(marks(r.evaluations), at, side="right") - 1 for r in runs]
+        curves = np.array([np.array(r.curve)[p] for r, p in zip(runs, places, strict=True)])
+        # of the seeds themselves: one that has nothing feasible yet is infinitely bad
+        low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0, method="nearest")
+        found, whole = np.isfinite(middle), np.isfinite(high)
+        if not found.any():
+            nothing.append(name)
             continue
-        low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
-        late = at >= 0.05 * at[-1]
-        ends += [low[late].min(), high[late].max()]
+        late = found & (at >= 0.05 * longest)
+        ends += [*low[late], *np.where(whole, high, middle)[late]]
         color = GREY if name == "random" else next(colors)
         figure.add_trace(
             go.Scatter(
-                x=np.concatenate([at, at[::-1]]), y=np.concatenate([high, low[::-1]]),
+                x=np.concatenate([at[whole], at[whole][::-1]]),
+                y=np.concatenate([high[whole], low[whole][::-1]]),
                 fill="toself", fillcolor=color, opacity=0.15, line={"width": 0},
                 hoverinfo="skip", showlegend=False, legendgroup=name,
             )
         )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=at, y=middle, mode="lines", name=safe(name), legendgroup=name,
+                x=at[found], y=middle[found], mode="lines", name=safe(name), legendgroup=name,
                 line={"color": color, "width": 2, "dash": "dash" if name == "random" else "solid"},
                 hovertemplate="after %{x} evaluations: %{y:.5g}<extra>%{fullData.name}</extra>",
             )
         )  # fmt: skip
-    figure.update_xaxes(title="unique evaluations")
+    figure.update_xaxes(title="unique evaluations", range=[0, longest])
     figure.update_yaxes(title=safe(result.loss))
     if ends and max(ends) > min(ends):
         room = 0.05 * (max(ends) - min(ends))
         figure.update_yaxes(range=[min(ends) - room, max(ends) + room])
     note = "Best setting of each searcher, chosen after the fact; median and middle half of seeds."
+    if nothing:
+        note += f" Half of the seeds or more found nothing feasible: {', '.join(nothing)}."
     figure.update_layout(meta={"note": note})
     return finish(figure, height=380)
 
 
-def _reference_note(losses: int) -> str:
-    if losses == 1:
-        return "Infeasible designs count as designs evaluated but not as best."
-    return "Losses scaled so that the front of all runs lies between 0 and 1; reference 1.1."
-
-
 def front(result: Result) -> go.Figure:
     """Draw the designs of a study over the first and the last metric of its goal.
+
+    With more than two losses the front is drawn as points. At most some thousand designs off the
+    front are drawn, evenly spread.
 
     Raises:
         SpecificationError: a goal of one loss.
@@ -140,20 +145,33 @@ def front(result: Result) -> go.Figure:
     across, up = objective(result, names[0]), objective(result, names[-1])
     on_front = np.zeros(len(across.values), dtype=bool)
     on_front[result.front] = True
-    texts = [
-        f"trial {trial}\n{across.name} {a:.4g}\n{up.name} {b:.4g}"
-        for trial, a, b in zip(result.column("trial"), across.values, up.values, strict=True)
-    ]
-    return pareto_front(
-        across.values,
-        up.values,
-        feasible=np.asarray(result.column("feasible"), dtype=bool),
-        on_front=on_front,
+    rows = np.union1d(result.front, evenly(np.flatnonzero(~on_front), _OFF_FRONT))
+    trials = result.column("trial")[rows]
+    x, y = across.values[rows], up.values[rows]
+    figure = pareto_front(
+        x,
+        y,
+        feasible=np.asarray(result.column("feasible"), dtype=bool)[rows],
+        on_front=on_front[rows],
         x_axis=across.name,
         y_axis=up.name,
-        hover=texts,
+        hover=[
+            f"trial {trial}\n{across.name} {a:.4g}\n{up.name} {b:.4g}"
+            for trial, a, b in zip(trials, x, y, strict=True)
+        ],
         x_better="minimize" if across.sign > 0 else "maximize",
     )
+    if len(names) > 2:
+        figure.update_traces(mode="markers", selector={"name": "front"})
+    left = len(on_front) - len(rows)
+    note = f"{left:,} designs off the front are left out." if left else ""
+    return figure.update_layout(meta={"note": note})
+
+
+def _reference_note(losses: int) -> str:
+    if losses == 1:
+        return "Infeasible designs count as designs evaluated but not as best."
+    return "Losses scaled so that the front of all runs lies between 0 and 1; reference 1.1."
 
 
 def compare_fronts(

@@ -92,8 +92,13 @@ class DramResult:
     def latency_percentile_ns(self, percent: float) -> float:
         """Return the latency that this share of requests does not exceed, from 0 to 100.
 
-        What ``np.percentile`` returns, by a partition of the values only.
+        What ``np.percentile`` returns, to rounding, by a partition of the values only.
+
+        Raises:
+            SpecificationError: a share outside of that.
         """
+        if not 0 <= percent <= 100:
+            raise SpecificationError(f"percent: expected 0 to 100, found {percent}")
         values = self.latency_ns
         place = (len(values) - 1) * percent / 100
         below = int(place)

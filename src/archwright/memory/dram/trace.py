@@ -57,9 +57,10 @@ class DramTrace:
         name: str = "trace",
         address_bits: int | None = None,
     ) -> None:
-        if address_bits is not None and not 1 <= address_bits <= 64:
+        whole = isinstance(address_bits, (int, np.integer)) and not isinstance(address_bits, bool)
+        if address_bits is not None and not (whole and 1 <= address_bits <= 64):
             raise SpecificationError(
-                f"{name}: address_bits: expected 1 to 64, found {address_bits}"
+                f"{name}: address_bits: expected 1 to 64, found {address_bits!r}"
             )
         self.name = name
         self.address_bits = address_bits
@@ -217,6 +218,7 @@ def random(
     rng: np.random.Generator, *, requests: int = 10_000, capacity_bytes: int = 2**30
 ) -> DramTrace:
     """Return reads of random bursts of 64 bytes over a memory, one a clock."""
+    _check_sizes(requests, capacity_bytes)
     return _reads("random", _random_bursts(rng, requests, capacity_bytes))
 
 
@@ -271,19 +273,25 @@ def _reads(name: str, address: npt.NDArray[np.uint64]) -> DramTrace:
     )
 
 
-def _random_bursts(
-    rng: np.random.Generator, requests: int, capacity_bytes: int
-) -> npt.NDArray[np.uint64]:
+def _check_sizes(requests: int, capacity_bytes: int) -> None:
+    if requests < 1:
+        raise SpecificationError(f"requests: expected at least 1, found {requests}")
     if capacity_bytes < 64:
         raise SpecificationError(
             f"capacity_bytes: expected at least one request of 64 bytes, found {capacity_bytes}"
         )
+
+
+def _random_bursts(
+    rng: np.random.Generator, requests: int, capacity_bytes: int
+) -> npt.NDArray[np.uint64]:
     return rng.integers(0, capacity_bytes // 64, size=requests, dtype=np.uint64) * np.uint64(64)
 
 
 def _blocks(
     rng: np.random.Generator, requests: int, capacity_bytes: int, *, sequential: bool
 ) -> npt.NDArray[np.uint64]:
+    _check_sizes(requests, capacity_bytes)
     parts: list[npt.NDArray[np.uint64]] = []
     have, streamed = 0, 0
     while have < requests:

@@ -89,13 +89,17 @@ class Portfolio:
         for searcher, own in zip(self._made, seeds.tolist(), strict=True):
             searcher.start(space, objectives, seed=own, capabilities=capabilities)
         count = len(self._made)
-        self.asked = [0] * count
-        """Designs asked of each searcher so far."""
+        self._asked = [0] * count
         self._due = np.zeros(count)
         self._gain = np.full(count, 0.1)  # improvements a trial, until there are some
         self._flight: deque[list[int]] = deque()  # [searcher, trials] of each ask
         self._best: npt.NDArray[np.float64] = np.empty((0, len(objectives.losses)))
         self._best_standing = (np.inf, np.inf)
+
+    @property
+    def asked(self) -> list[int]:
+        """Designs asked of each searcher so far."""
+        return list(self._asked)
 
     def ask(self, n: int) -> Any:
         """Return what the searcher most in arrears asks; another's where it waits."""
@@ -107,7 +111,7 @@ class Portfolio:
             if count:
                 self._due += portion * count
                 self._due[index] -= count
-                self.asked[index] += count
+                self._asked[index] += count
                 self._flight.append([index, count])
                 return found
         return self._space.concatenate([])
@@ -139,7 +143,7 @@ class Portfolio:
             return None
         return {
             "searchers": states,
-            "asked": list(self.asked),
+            "asked": self.asked,
             "due": self._due.tolist(),
             "gain": self._gain.tolist(),
             "flight": [list(pair) for pair in self._flight],
@@ -151,7 +155,7 @@ class Portfolio:
         """Continue from a state."""
         for searcher, own in zip(self._made, state["searchers"], strict=True):
             searcher.restore(own)
-        self.asked = list(state["asked"])
+        self._asked = list(state["asked"])
         self._due, self._gain = np.array(state["due"]), np.array(state["gain"])
         self._flight = deque(list(pair) for pair in state["flight"])
         self._best = np.array(state["best"], dtype=np.float64).reshape(-1, self._best.shape[1])
