@@ -21,7 +21,15 @@ from archwright.llm.inference import (
     inference_environment,
     simulate_inference,
 )
-from archwright.search import Choice, Measurements, Metric, SimulatorEnvironment
+from archwright.search import (
+    Choice,
+    Integer,
+    Measurements,
+    Metric,
+    Ordinal,
+    SimulatorEnvironment,
+)
+from archwright.testing import check_environment
 
 TINY = {
     "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -185,3 +193,35 @@ def test_a_made_up_device_has_no_price(tmp_path: Path) -> None:
 def test_an_empty_step_takes_nothing() -> None:
     step = InferenceSpecification().cost()(StepBatch())
     assert (step.seconds, step.flops, step.joules) == (0.0, 0.0, 0.0)
+
+
+def test_designs_measured_together_are_as_measured_alone() -> None:
+    """To the last bit: those that fit, those that do not, those too long or without a rate."""
+    vary = {
+        "model": Choice(["Llama-3.1-8B", "Mixtral-8x7B-v0.1"]),
+        "device": Choice(["H100-SXM", "A100-80GB-SXM"]),
+        "tp": Ordinal([1, 8]),
+        "weights": Choice(["bf16", "fp8"]),
+        "batch": Ordinal([1, 3, 256]),
+        "input": Integer(1, 200_000, log=True),
+        "usd_per_hour": Ordinal([1.0, 2.5]),
+    }
+    environment = configure(Path(), vary)
+    designs = environment.space.sample(np.random.default_rng(0), 200)
+    seeds = np.zeros(200, np.uint64)
+    found = environment.evaluate(designs, seeds=seeds)
+    alone = SimulatorEnvironment.evaluate(environment, designs, seeds=seeds)
+    assert 0 < found.is_feasible.sum() < 200
+    assert found.reason == alone.reason
+    assert {text.split(":")[0] for text in found.reason if text} >= {"memory", "input and output"}
+    for name, values in alone.metrics.items():
+        assert np.array_equal(found.metrics[name], values, equal_nan=True), name
+    for name in ("ttft_s", "tpot_s"):
+        fits = found.is_feasible
+        low, high = found.low[name], found.high[name]
+        assert (low[fits] <= found.metrics[name][fits]).all()
+        assert (found.metrics[name][fits] <= high[fits]).all()
+
+
+def test_it_conforms() -> None:
+    check_environment(inference_environment, n=12)

@@ -8,6 +8,7 @@ the mean context, input + output / 2.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError
 from archwright.formats import kv_format, weight_format
@@ -37,12 +39,14 @@ from archwright.search import (
     Choice,
     Design,
     Facts,
+    Measurements,
     Metric,
     Ordinal,
     Panel,
     Roofline,
     SimulatorEnvironment,
 )
+from archwright.search.store.artifacts import Artifacts
 from archwright.specification import option, replace_path, replace_paths
 
 __all__ = [
@@ -88,7 +92,7 @@ class InferenceSpecification:
         """
         named = (self.model, self.device, self.engine)
         if not any(_path(name, folder) for name in named):  # files may change
-            return _kept_instance(replace(self, **_PER_BATCH))
+            return _kept_instance(replace(self, **_BATCH, **_PRICE))
         return _instance(
             self,
             read_model(self.model, folder),
@@ -122,9 +126,8 @@ def _kept_instance(s: InferenceSpecification) -> StepCost:
     return _instance(s, transformer(s.model), _device(s.device), _engine(s.engine))
 
 
-_PER_BATCH: Mapping[str, Any] = {
-    "batch": 1, "input": 1, "output": 1, "cloud": None, "usd_per_hour": None
-}  # fmt: skip
+_BATCH: Mapping[str, Any] = {"batch": 1, "input": 1, "output": 1}
+_PRICE: Mapping[str, Any] = {"cloud": None, "usd_per_hour": None}
 """Fields that the step cost of an instance does not depend on, and what stands in for them."""
 
 
@@ -227,10 +230,7 @@ def infer(
     batch, inputs, outputs = (np.asarray(x)[()] for x in (batch, input_tokens, output_tokens))
     longest = int(np.max(inputs + outputs))
     if longest > cost.model.max_position:
-        raise SpecificationError(
-            f"input and output: {longest} tokens, expected at most the "
-            f"{cost.model.max_position} positions of {cost.model.name}"
-        )
+        raise SpecificationError(_too_long(cost.model, longest))
     # both steps at once: the laws cost as much for two points as for one
     both = np.broadcast_arrays(batch, inputs, outputs)
     none, one = np.zeros_like(both[0]), np.ones_like(both[0])
@@ -282,6 +282,13 @@ def infer(
         power_label=cost.power_label,
         prefill=prefill,
         decode=decode,
+    )
+
+
+def _too_long(model: Transformer, tokens: int) -> str:
+    return (
+        f"input and output: {tokens} tokens, expected at most the {model.max_position} positions "
+        f"of {model.name}"
     )
 
 
@@ -485,11 +492,92 @@ class InferenceEnvironment(SimulatorEnvironment):
         varied = self.space.parameters.get(field)
         return (getattr(self.base, field),) if varied is None else getattr(varied, "options", ())
 
+    def evaluate(
+        self,
+        designs: Any,
+        *,
+        seeds: npt.NDArray[np.uint64],
+        fidelity: str = "full",
+        parents: npt.NDArray[np.int64] | None = None,
+        artifacts: Artifacts | None = None,
+    ) -> Measurements:
+        """Cost batches of requests, those of one instance together."""
+        del seeds, fidelity, parents, artifacts
+        n = len(designs)
+        names = [metric.name for metric in self.metrics]
+        values = {name: np.full(n, np.nan) for name in (*names, *_INTERVALS)}
+        feasible = np.ones(n, dtype=bool)
+        reason: list[str | None] = [None] * n
+        cost_s = np.zeros(n)
+        instances: dict[InferenceSpecification, list[int]] = {}
+        asked = [self._specification(design) for design in designs]
+        for i, specification in enumerate(asked):
+            instances.setdefault(replace(specification, **_BATCH), []).append(i)
+        for instance, rows in instances.items():
+            started = time.perf_counter()
+            found = self._cost(instance, [asked[i] for i in rows], rows, values)
+            for i, why in zip(rows, found, strict=True):
+                feasible[i], reason[i] = why is None, why
+            cost_s[rows] = (time.perf_counter() - started) / len(rows)
+        ends = {name: (f"{name}.low", f"{name}.high") for name in ("ttft_s", "tpot_s")}
+        known = {name: pair for name, pair in ends.items() if name in names}
+        return Measurements(
+            metrics={name: values[name] for name in names},
+            low={name: values[low] for name, (low, _) in known.items()},
+            high={name: values[high] for name, (_, high) in known.items()},
+            feasible=feasible,
+            reason=reason,
+            cost_s=cost_s,
+        )
+
+    def _cost(
+        self,
+        instance: InferenceSpecification,
+        asked: list[InferenceSpecification],
+        rows: list[int],
+        values: dict[str, npt.NDArray[np.float64]],
+    ) -> list[str | None]:
+        """Fill in the values of one instance's rows; return why some have none."""
+        try:
+            cost = instance.cost(self.folder)
+        except SpecificationError as error:
+            return [str(error)] * len(rows)
+        tokens = [s.input + s.output for s in asked]
+        why = [_too_long(cost.model, t) if t > cost.model.max_position else None for t in tokens]
+        fine = [i for i, text in enumerate(why) if text is None]
+        if not fine:
+            return why
+        batch, inputs, outputs = np.array(
+            [[asked[i].batch, asked[i].input, asked[i].output] for i in fine]
+        ).T
+        price = simulate_inference.price(instance, cost)
+        found = infer(
+            cost, batch=batch, input_tokens=inputs, output_tokens=outputs, usd_per_hour=price
+        )
+        for k, i in enumerate(fine):
+            if not found.fits[k]:
+                why[i] = _lacking(found.memory_free_bytes[k])
+        fits = np.flatnonzero(found.fits)
+        places = np.array(rows)[np.array(fine)[fits]]
+        for name, into in values.items():
+            into[places] = np.asarray(getattr(found, _INTERVALS.get(name, name)))[fits]
+        return why
+
     def panels(self, design: Design) -> list[Panel]:
         """Return the panels of a design."""
+        return inference_panels(self._specification(design), self.folder)
+
+    def _specification(self, design: Design) -> InferenceSpecification:
         active = {path: value for path, value in design.items() if value is not None}
-        specification = replace_paths(self.base, active)
-        return inference_panels(specification, self.folder)
+        made: InferenceSpecification = replace_paths(self.base, active)
+        return made
+
+
+_INTERVALS = {
+    "ttft_s.low": "ttft_low_s", "ttft_s.high": "ttft_high_s",
+    "tpot_s.low": "tpot_low_s", "tpot_s.high": "tpot_high_s",
+}  # fmt: skip
+"""Ends of the 90 % intervals, and where an inference has them."""
 
 
 _NAMED: Mapping[str, Callable[[str, Path], object]] = {
@@ -511,10 +599,12 @@ def _measure(specification: InferenceSpecification, *, folder: Path = Path()) ->
     except SpecificationError as error:
         raise InfeasibleError(str(error)) from error
     if not found["fits"]:
-        raise InfeasibleError(
-            f"memory: {-found['memory_free_gb']:.1f} GB an accelerator are missing"
-        )
+        raise InfeasibleError(_lacking(found["memory_free_gb"] * 1e9))
     return found
+
+
+def _lacking(free_bytes: float) -> str:
+    return f"memory: {-free_bytes / 1e9:.1f} GB an accelerator are missing"
 
 
 inference_environment = InferenceEnvironment(
