@@ -61,7 +61,7 @@ def ours(searcher: Any, goal: Goal, trials: int) -> float:
         started = time.perf_counter()
         result = study.run()
         seconds = time.perf_counter() - started
-    return (seconds - getattr(searcher, "library_seconds", 0.0)) / len(result.table)
+    return (seconds - getattr(searcher, "pymoo_seconds", 0.0)) / len(result.table)
 
 
 def optuna_random(trials: int) -> float:
@@ -91,7 +91,7 @@ def main() -> None:
     def nsga2() -> float:
         searcher = NSGA2(population=BATCH)
         seconds = ours(searcher, Goal(minimize=["a", "b"]), 64 * 300)
-        inside.append(searcher.library_seconds / (64 * 300))
+        inside.append(searcher.pymoo_seconds / (64 * 300))
         return seconds
 
     def median(run: Callable[[], float]) -> float:

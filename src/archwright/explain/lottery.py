@@ -73,10 +73,11 @@ def strips_of(result: SweepResult) -> Strips:
 
 def _budget(result: SweepResult) -> Section:
     figure = against_budget(result)
+    drawn = [trace.name for trace in figure.data if trace.mode == "lines"]
     return Section(
         title="Against the budget",
         figure=figure,
-        alt=f"Lines of the best found over evaluations, of {', '.join(result.searchers)}.",
+        alt=f"Lines of the best found over evaluations, of {', '.join(drawn)}.",
         note=figure.layout.meta["note"],
     )
 

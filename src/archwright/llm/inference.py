@@ -7,9 +7,8 @@ the mean context, input + output / 2.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,15 +38,14 @@ from archwright.search import (
     Choice,
     Design,
     Facts,
-    Measurements,
     Metric,
     Ordinal,
     Panel,
     Roofline,
     SimulatorEnvironment,
 )
-from archwright.search.store.artifacts import Artifacts
-from archwright.specification import option, replace_path, replace_paths
+from archwright.search.environment import digests
+from archwright.specification import option, replace_path
 
 __all__ = [
     "Inference",
@@ -480,11 +478,9 @@ class InferenceEnvironment(SimulatorEnvironment):
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this environment from others, with digests of the files it names."""
-        files = {}
-        for name in sorted({name for field in _FILES for name in self._names(field)}):
-            path = _path(name, self.folder)
-            if path is not None and path.is_file():
-                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        names = {name for field in _FILES for name in self._names(field)}
+        paths = {name: path for name in names if (path := _path(name, self.folder)) is not None}
+        files = digests({name: path for name, path in paths.items() if path.is_file()})
         return super().identity() | ({"files": files} if files else {})
 
     def _names(self, field: str) -> tuple[str, ...]:
@@ -492,92 +488,20 @@ class InferenceEnvironment(SimulatorEnvironment):
         varied = self.space.parameters.get(field)
         return (getattr(self.base, field),) if varied is None else getattr(varied, "options", ())
 
-    def evaluate(
-        self,
-        designs: Any,
-        *,
-        seeds: npt.NDArray[np.uint64],
-        fidelity: str = "full",
-        parents: npt.NDArray[np.int64] | None = None,
-        artifacts: Artifacts | None = None,
-    ) -> Measurements:
-        """Cost batches of requests, those of one instance together."""
-        del seeds, fidelity, parents, artifacts
-        n = len(designs)
-        names = [metric.name for metric in self.metrics]
-        values = {name: np.full(n, np.nan) for name in (*names, *_INTERVALS)}
-        feasible = np.ones(n, dtype=bool)
-        reason: list[str | None] = [None] * n
-        cost_s = np.zeros(n)
-        instances: dict[InferenceSpecification, list[int]] = {}
-        asked = [self._specification(design) for design in designs]
-        for i, specification in enumerate(asked):
-            instances.setdefault(replace(specification, **_BATCH), []).append(i)
-        for instance, rows in instances.items():
-            started = time.perf_counter()
-            found = self._cost(instance, [asked[i] for i in rows], rows, values)
-            for i, why in zip(rows, found, strict=True):
-                feasible[i], reason[i] = why is None, why
-            cost_s[rows] = (time.perf_counter() - started) / len(rows)
-        ends = {name: (f"{name}.low", f"{name}.high") for name in ("ttft_s", "tpot_s")}
-        known = {name: pair for name, pair in ends.items() if name in names}
-        return Measurements(
-            metrics={name: values[name] for name in names},
-            low={name: values[low] for name, (low, _) in known.items()},
-            high={name: values[high] for name, (_, high) in known.items()},
-            feasible=feasible,
-            reason=reason,
-            cost_s=cost_s,
-        )
-
-    def _cost(
-        self,
-        instance: InferenceSpecification,
-        asked: list[InferenceSpecification],
-        rows: list[int],
-        values: dict[str, npt.NDArray[np.float64]],
-    ) -> list[str | None]:
-        """Fill in the values of one instance's rows; return why some have none."""
-        try:
-            cost = instance.cost(self.folder)
-        except SpecificationError as error:
-            return [str(error)] * len(rows)
-        tokens = [s.input + s.output for s in asked]
-        why = [_too_long(cost.model, t) if t > cost.model.max_position else None for t in tokens]
-        fine = [i for i, text in enumerate(why) if text is None]
-        if not fine:
-            return why
-        batch, inputs, outputs = np.array(
-            [[asked[i].batch, asked[i].input, asked[i].output] for i in fine]
-        ).T
-        price = simulate_inference.price(instance, cost)
-        found = infer(
-            cost, batch=batch, input_tokens=inputs, output_tokens=outputs, usd_per_hour=price
-        )
-        for k, i in enumerate(fine):
-            if not found.fits[k]:
-                why[i] = _lacking(found.memory_free_bytes[k])
-        fits = np.flatnonzero(found.fits)
-        places = np.array(rows)[np.array(fine)[fits]]
-        for name, into in values.items():
-            into[places] = np.asarray(getattr(found, _INTERVALS.get(name, name)))[fits]
-        return why
+    def _simulated(
+        self, specifications: Sequence[Any], seeds: npt.NDArray[np.uint64]
+    ) -> Iterator[tuple[Any, float]]:
+        """Yield the result of each; those of one instance are worked out together."""
+        del seeds
+        started = time.perf_counter()
+        found = _measured(specifications, self.folder)
+        seconds = (time.perf_counter() - started) / max(len(found), 1)
+        for result in found:
+            yield result, seconds
 
     def panels(self, design: Design) -> list[Panel]:
         """Return the panels of a design."""
         return inference_panels(self._specification(design), self.folder)
-
-    def _specification(self, design: Design) -> InferenceSpecification:
-        active = {path: value for path, value in design.items() if value is not None}
-        made: InferenceSpecification = replace_paths(self.base, active)
-        return made
-
-
-_INTERVALS = {
-    "ttft_s.low": "ttft_low_s", "ttft_s.high": "ttft_high_s",
-    "tpot_s.low": "tpot_low_s", "tpot_s.high": "tpot_high_s",
-}  # fmt: skip
-"""Ends of the 90 % intervals, and where an inference has them."""
 
 
 _NAMED: Mapping[str, Callable[[str, Path], object]] = {
@@ -593,18 +517,60 @@ _FILES = ("model", "device", "engine")
 """Fields whose name may be that of a file."""
 
 
-def _measure(specification: InferenceSpecification, *, folder: Path = Path()) -> Mapping[str, Any]:
-    try:
-        found = simulate_inference(specification, folder=folder)
-    except SpecificationError as error:
-        raise InfeasibleError(str(error)) from error
-    if not found["fits"]:
-        raise InfeasibleError(_lacking(found["memory_free_gb"] * 1e9))
+_RESULTS = {
+    "ttft_s": "ttft_s", "ttft_s.low": "ttft_low_s", "ttft_s.high": "ttft_high_s",
+    "tpot_s": "tpot_s", "tpot_s.low": "tpot_low_s", "tpot_s.high": "tpot_high_s",
+    "tokens_per_s": "tokens_per_s", "power_w": "power_w", "tokens_per_joule": "tokens_per_joule",
+    "usd_per_million_tokens": "usd_per_million_tokens",
+}  # fmt: skip
+"""Metrics and the ends of their intervals, and where an inference has them."""
+_Result = dict[str, float] | InfeasibleError
+
+
+def _measure(specification: InferenceSpecification, *, folder: Path = Path()) -> dict[str, float]:
+    (found,) = _measured([specification], folder)
+    if isinstance(found, InfeasibleError):
+        raise found
     return found
 
 
-def _lacking(free_bytes: float) -> str:
-    return f"memory: {-free_bytes / 1e9:.1f} GB an accelerator are missing"
+def _measured(specifications: Sequence[InferenceSpecification], folder: Path) -> list[_Result]:
+    """Return what batches of requests cost, or why they cannot be run, instance by instance."""
+    found: dict[int, _Result] = {}
+    instances: dict[InferenceSpecification, list[int]] = {}
+    for i, specification in enumerate(specifications):
+        instances.setdefault(replace(specification, **_BATCH), []).append(i)
+    for instance, rows in instances.items():
+        asked = [specifications[i] for i in rows]
+        found |= dict(zip(rows, _of_instance(instance, asked, folder), strict=True))
+    return [found[i] for i in range(len(specifications))]
+
+
+def _of_instance(
+    instance: InferenceSpecification, asked: Sequence[InferenceSpecification], folder: Path
+) -> list[_Result]:
+    try:
+        cost = instance.cost(folder)
+    except SpecificationError as error:
+        return [InfeasibleError(str(error)) for _ in asked]
+    sizes = np.array([[s.batch, s.input, s.output] for s in asked])
+    tokens = sizes[:, 1] + sizes[:, 2]
+    short = tokens <= cost.model.max_position
+    found: list[_Result] = [InfeasibleError(_too_long(cost.model, n)) for n in tokens.tolist()]
+    if not short.any():
+        return found
+    batch, inputs, outputs = sizes[short].T
+    price = simulate_inference.price(instance, cost)
+    got = infer(cost, batch=batch, input_tokens=inputs, output_tokens=outputs, usd_per_hour=price)
+    columns = {name: getattr(got, field).tolist() for name, field in _RESULTS.items()}
+    for k, i in enumerate(np.flatnonzero(short).tolist()):
+        if got.fits[k]:
+            found[i] = {name: column[k] for name, column in columns.items()}
+        else:
+            found[i] = InfeasibleError(
+                f"memory: {-got.memory_free_bytes[k] / 1e9:.1f} GB an accelerator are missing"
+            )
+    return found
 
 
 inference_environment = InferenceEnvironment(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -243,29 +244,56 @@ class SimulatorEnvironment:
         parents: npt.NDArray[np.int64] | None = None,
         artifacts: Artifacts | None = None,
     ) -> Measurements:
-        """Run the simulator once a design."""
+        """Run the simulator for each design."""
         del fidelity, parents, artifacts
         n = len(designs)
-        values = {metric.name: np.full(n, np.nan) for metric in self.metrics}
+        names = [metric.name for metric in self.metrics]
+        columns = {name: np.full(n, np.nan) for name in names}
+        ends: dict[str, npt.NDArray[np.float64]] = {}
         feasible = np.ones(n, dtype=bool)
         reason: list[str | None] = [None] * n
         cost = np.zeros(n)
-        for i, design in enumerate(designs):
+        specifications = [self._specification(design) for design in designs]
+        for i, (result, seconds) in enumerate(self._simulated(specifications, seeds)):
+            cost[i] = seconds
+            if isinstance(result, InfeasibleError):
+                feasible[i], reason[i] = False, str(result)
+                continue
+            for name in names:
+                columns[name][i] = _read_metric(result, name)
+                for end in (f"{name}.low", f"{name}.high"):
+                    if isinstance(result, Mapping) and end in result:
+                        ends.setdefault(end, np.full(n, np.nan))[i] = result[end]
+        low, high = (
+            {name: ends[f"{name}.{end}"] for name in names if f"{name}.{end}" in ends}
+            for end in ("low", "high")
+        )
+        return Measurements(
+            metrics=columns, low=low, high=high, feasible=feasible, reason=reason, cost_s=cost
+        )
+
+    def _specification(self, design: Mapping[str, Any]) -> Any:
+        """Return the specification of a design; what is inactive stays as in the base."""
+        active = {path: value for path, value in design.items() if value is not None}
+        return replace_paths(self.base, active)
+
+    def _simulated(
+        self, specifications: Sequence[Any], seeds: npt.NDArray[np.uint64]
+    ) -> Iterator[tuple[Any, float]]:
+        """Yield the result of each, or why there is none, and the seconds it took.
+
+        A subclass that can run several at once overrides this.
+        """
+        for specification, seed in zip(specifications, seeds, strict=True):
             started = time.perf_counter()
+            extra: dict[str, Any] = {"seed": int(seed)} if self._seeded else {}
+            if self._placed:
+                extra["folder"] = self.folder
             try:
-                active = {path: value for path, value in design.items() if value is not None}
-                specification = replace_paths(self.base, active)
-                extra: dict[str, Any] = {"seed": int(seeds[i])} if self._seeded else {}
-                if self._placed:
-                    extra["folder"] = self.folder
                 result = self._simulate(specification, **extra)
             except InfeasibleError as error:
-                feasible[i], reason[i] = False, str(error)
-            else:
-                for metric in self.metrics:
-                    values[metric.name][i] = _read_metric(result, metric.name)
-            cost[i] = time.perf_counter() - started
-        return Measurements(metrics=values, feasible=feasible, reason=reason, cost_s=cost)
+                result = error
+            yield result, time.perf_counter() - started
 
 
 def environment(
@@ -294,7 +322,8 @@ def environment(
     Args:
         simulate: ``simulate(specification) -> result``, with ``*, seed`` where it draws and
             ``*, folder`` where the specification names files, which are relative to it. The
-            result is a mapping or an object with an attribute a metric. It raises
+            result is an object with an attribute a metric, or a mapping, which may also hold
+            the ends of a metric's 90 % interval as ``NAME.low`` and ``NAME.high``. It raises
             :class:`~archwright.errors.InfeasibleError` where a design cannot be built.
         base: the specification whose paths vary, a frozen dataclass.
         vary: dotted path to parameter.
@@ -376,6 +405,11 @@ def check_measurements(result: Any, n: int, metrics: Sequence[Metric]) -> Measur
             if reasons is None or not reasons[i]:
                 raise EnvironmentFault(f"design {i} of the batch is infeasible without a reason")
     return result
+
+
+def digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return name to SHA-256: what the identity of an environment says of the files it names."""
+    return {name: sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
 
 
 def _read_metric(result: Any, name: str) -> float:

@@ -39,6 +39,7 @@ from archwright.search import (
     Parameter,
     Real,
 )
+from archwright.search.environment import digests
 from archwright.search.panels import Panel
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store.artifacts import Artifacts
@@ -172,11 +173,13 @@ class FleetEnvironment:
     def identity(self) -> dict[str, Any]:
         """Return the specification, and digests of the files it names."""
         named = [self.specification.workload, self.specification.prices, self.specification.scores]
-        files = {
-            name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
-            for name in named
-            if name is not None and not name.startswith("builtin:")
-        }
+        files = digests(
+            {
+                name: self.folder / name
+                for name in named
+                if name is not None and not name.startswith("builtin:")
+            }
+        )
         if _is_file(self.specification.engine):
             read = json.dumps(to_mapping(self.engine)).encode()
             files[self.specification.engine] = hashlib.sha256(read).hexdigest()

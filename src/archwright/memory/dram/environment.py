@@ -6,7 +6,6 @@ or the coarser grid of its learning agents, 442,368.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from archwright.memory.dram.mapping import named_mapping
 from archwright.memory.dram.memory import named_memory
 from archwright.memory.dram.simulation import DramResult, simulate
 from archwright.memory.dram.trace import GENERATED, named_trace
-from archwright.search.environment import Fidelity, Measurements, Metric
+from archwright.search.environment import Fidelity, Measurements, Metric, digests
 from archwright.search.panels import Bars, Panel
 from archwright.search.parameters import Choice, Integer, Ordinal, Parameter
 from archwright.search.space import ParameterSpace
@@ -123,10 +122,7 @@ class DramControllerEnvironment:
         self.trace.decode(self.memory, self.mapping)  # refuses what does not fit
         files = {name for name in (named, order) if name.endswith(".json")}
         files |= {specification.workload} - set(GENERATED)
-        self._digests = {
-            name: hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
-            for name in sorted(files)
-        }
+        self._digests = digests({name: self.folder / name for name in files})
         self.space = ParameterSpace(_parameters(specification.grid, vary or {}))
         self._check_values()
 

@@ -56,12 +56,12 @@ class PymooSearcher(Replayed, Generations):
         most = float("inf")
         self.crossover_eta = share("crossover_eta", crossover_eta, high=most, above=True)
         self.mutation_eta = share("mutation_eta", mutation_eta, high=most, above=True)
-        self._library_seconds = 0.0
+        self._pymoo_seconds = 0.0
 
     @property
-    def library_seconds(self) -> float:
+    def pymoo_seconds(self) -> float:
         """Seconds spent inside pymoo, for benchmarks."""
-        return self._library_seconds
+        return self._pymoo_seconds
 
     def start(
         self,
@@ -99,7 +99,7 @@ class PymooSearcher(Replayed, Generations):
                     cube.decode(x), lambda some: steps(rng, some), rng, tries=4, add=False
                 )
                 snapped = cube.encode(designs)
-                searcher._library_seconds -= time.perf_counter() - started  # this part is ours
+                searcher._pymoo_seconds -= time.perf_counter() - started  # this part is ours
                 return snapped
 
         problem = Problem(
@@ -120,7 +120,7 @@ class PymooSearcher(Replayed, Generations):
                 repair=Snap(),
             )
             self._pymoo.setup(problem, seed=seed % 2**32, termination=("n_gen", 2**31))
-        self._library_seconds += time.perf_counter() - started
+        self._pymoo_seconds += time.perf_counter() - started
 
     def _check(self, objectives: Objectives) -> None:
         """Refuse a goal that the algorithm cannot take."""
@@ -134,7 +134,7 @@ class PymooSearcher(Replayed, Generations):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._individuals = self._pymoo.infill()
-        self._library_seconds += time.perf_counter() - started
+        self._pymoo_seconds += time.perf_counter() - started
         if self._individuals is None or not len(self._individuals):
             return self._space.concatenate([])
         designs = self._space.decode(self._individuals.get("X"))
@@ -158,7 +158,7 @@ class PymooSearcher(Replayed, Generations):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._pymoo.advance(infills=self._individuals)
-        self._library_seconds += time.perf_counter() - started
+        self._pymoo_seconds += time.perf_counter() - started
 
     def step(self) -> bool:
         """There is no work of its own."""
