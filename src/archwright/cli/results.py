@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.options import command, written
+from archwright.cli.tables import print_table
 
 if TYPE_CHECKING:
     from archwright.search.record import Result
@@ -46,11 +48,14 @@ def _report(options: argparse.Namespace) -> int:
     result = load_result(options.run)
     study = load_stored_study(options.run).study
     output = options.output or options.run / "report.html"
-    again = f"archwright run {options.run / 'study.toml'}"
+    again = shlex.join(
+        ["archwright", "run", str(options.run / "study.toml"), "--output-dir", str(options.run)]
+    )
     content = compose(
         result, study.environment, study.goal, command=again, title=options.run.resolve().name
     )
-    write_report(content, output)
+    with written(output, "--output"):
+        write_report(content, output)
     print(answer(result, study.environment, study.goal))
     print(f"report: {output}")
     return 0
@@ -75,8 +80,9 @@ def _compare(options: argparse.Namespace) -> int:
         from archwright.explain.compose import compose_comparison
         from archwright.explain.report import write_report
 
-        again = " ".join(["archwright compare", *(str(folder) for folder in options.runs)])
-        write_report(compose_comparison(runs, command=again), options.report)
+        again = shlex.join(["archwright", "compare", *(str(folder) for folder in options.runs)])
+        with written(options.report, "--report"):
+            write_report(compose_comparison(runs, command=again), options.report)
         print(f"report: {options.report}", file=sys.stderr if options.json else sys.stdout)
     return 0
 
@@ -108,10 +114,14 @@ def _export(options: argparse.Namespace) -> int:
     result = load_result(options.run)
     if options.format == "optuna":
         return _export_optuna(options, result)
-    if options.format == "parquet":
-        pyarrow.parquet.write_table(result.table, options.output, compression="zstd")
-    else:
-        pyarrow.csv.write_csv(result.table, options.output or sys.stdout.buffer)
+    if options.output is None:
+        pyarrow.csv.write_csv(result.table, sys.stdout.buffer)
+        return 0
+    with written(options.output, "--output"):
+        if options.format == "parquet":
+            pyarrow.parquet.write_table(result.table, options.output, compression="zstd")
+        else:
+            pyarrow.csv.write_csv(result.table, options.output)
     return 0
 
 
@@ -126,6 +136,7 @@ def _export_optuna(options: argparse.Namespace, result: Result) -> int:
     except UserError as error:
         print(f"note: ranges are those of the trials, since {error}", file=sys.stderr)
     name = options.run.resolve().name
-    count = write_optuna_journal(result, options.output, name=name, space=space)
+    with written(options.output, "--output"):
+        count = write_optuna_journal(result, options.output, name=name, space=space)
     print(f"{count} designs, study {name!r}: optuna-dashboard {options.output}", file=sys.stderr)
     return 0

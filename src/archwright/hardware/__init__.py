@@ -6,15 +6,18 @@ how to fit it to measurements of one's own, in ``fitting``.
 """
 
 from archwright.hardware.devices import Device, MatmulFraction, Tier, device, matmul_fraction
-from archwright.hardware.prices import Price, cheapest, load_prices
+from archwright.hardware.offers import Offer
+from archwright.hardware.prices import Price, cheapest, load_offers, load_prices
 
 __all__ = [
     "Device",
     "MatmulFraction",
+    "Offer",
     "Price",
     "Tier",
     "cheapest",
     "device",
+    "load_offers",
     "load_prices",
     "matmul_fraction",
 ]

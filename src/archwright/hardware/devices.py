@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -21,6 +21,7 @@ __all__ = [
     "Profile",
     "Tier",
     "device",
+    "device_set",
     "devices",
     "matmul_fraction",
 ]
@@ -226,8 +227,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in re.split(r";\s*", text) if name)
 
 
+_MAKERS = re.compile(
+    r"^\W*(nvidia|amd|intel|google|aws|apple|qualcomm)\b\W*|\b(geforce|instinct|habana|tesla)\b",
+    re.IGNORECASE,
+)
+
+
 def _key(name: str) -> str:
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
+    """Return the letters and digits of a name, in lower case, without its maker."""
+    return re.sub(r"[^0-9a-z]", "", _MAKERS.sub("", name.replace("_", "-")).lower())
 
 
 @cache
@@ -246,12 +254,14 @@ def devices() -> list[Device]:
 
 
 def device(name: str) -> Device:
-    """Return a device by name; case does not matter, ``-`` equals ``_``, short names work.
+    """Return a device by name; short names and those of drivers and clouds work.
+
+    Case, hyphens, spaces and the maker's name do not matter.
 
     >>> device("h200_sxm").memory_bytes
     141000000000
-    >>> device("a100_sxm").name
-    'A100-80GB-SXM'
+    >>> device("a100_sxm").name, device("NVIDIA H100 80GB HBM3").name
+    ('A100-80GB-SXM', 'H100-SXM')
 
     Raises:
         SpecificationError: no such device; the message names the nearest one.
@@ -260,6 +270,41 @@ def device(name: str) -> Device:
     if found is None:
         raise SpecificationError(unknown("device", name, _catalogue()))
     return _catalogue()[found]
+
+
+def device_set(text: str, among: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the names of a set of devices written as ``h100+l4``, in the order written.
+
+    >>> device_set("h100+l4")
+    ('H100-SXM', 'L4')
+    >>> device_set("all", among=["L4", "L40S"])
+    ('L4', 'L40S')
+
+    Args:
+        text: names joined by ``+``, spaces around them allowed; ``all`` for every one of `among`.
+        among: names of the catalogue that the set may hold; None for the whole catalogue.
+
+    Raises:
+        SpecificationError: an unknown name, one that is not among them, or one named twice.
+    """
+    allowed = list(_catalogue() if among is None else among)
+    if among is not None and text.strip().lower() == "all":
+        return tuple(allowed)
+    names: list[str] = []
+    for part in text.split("+"):
+        if not part.strip() and names and names[-1].endswith("+"):
+            continue  # the end of a name such as Xeon-Platinum-8480+
+        name = _by_key().get(_key(part))
+        if name is None:
+            raise SpecificationError(unknown("device", part.strip(), allowed))
+        if name not in allowed:
+            raise SpecificationError(
+                f"{text!r} names {name}, expected devices of {', '.join(allowed) or 'none'}"
+            )
+        if name in names:
+            raise SpecificationError(f"{text!r} names {name} twice, expected each device once")
+        names.append(name)
+    return tuple(names)
 
 
 @cache

@@ -28,11 +28,10 @@ from archwright.llm.architecture import Transformer
 from archwright.llm.batch import StepBatch
 from archwright.llm.capacity import free_kv_bytes
 from archwright.llm.footprint import memory
-from archwright.llm.hugging_face import load_config
 from archwright.llm.parallel import ParallelPlan
 from archwright.llm.step_cost import BACK_ENDS, Engine, StepCost, StepEstimate
 from archwright.llm.step_cost import engine as _engine
-from archwright.llm.transformers import transformer
+from archwright.llm.transformers import model_path, read_model, transformer
 from archwright.search import (
     Bars,
     Choice,
@@ -54,7 +53,9 @@ __all__ = [
     "infer",
     "inference_environment",
     "inference_panels",
+    "model_path",
     "read_engine",
+    "read_model",
     "simulate_inference",
 ]
 
@@ -131,16 +132,7 @@ _PRICE: Mapping[str, Any] = {"cloud": None, "usd_per_hour": None}
 
 def _path(name: str, folder: Path) -> Path | None:
     """Return the file that a name means; None for a name of the catalogue."""
-    path = folder / name
-    if path.is_dir():
-        return path / "config.json"
-    return path if name.endswith((".json", ".toml")) else None
-
-
-def read_model(name: str, folder: Path = Path()) -> Transformer:
-    """Return a model by name, Hugging Face id, or path of a ``config.json`` from a folder."""
-    path = folder / name
-    return load_config(path) if name.endswith(".json") or path.is_dir() else transformer(name)
+    return folder / name if name.endswith(".toml") else model_path(name, folder)
 
 
 def read_device(name: str, folder: Path = Path()) -> Device:

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.errors import SpecificationError, unknown
+from archwright.errors import SpecificationError, StoreError, unknown
 from archwright.hardware.tables import catalogue_toml
 from archwright.registry import resolve
 from archwright.search.environment import Environment
 from archwright.search.goal import Goal
 from archwright.search.record import Result, elapsed_s
 from archwright.search.searcher import make_searcher
-from archwright.search.study import Budget, Study
+from archwright.search.study import Budget, Study, _offered
 from archwright.search.study_file import StudyFile
 from archwright.solve.pareto import hypervolume
 
@@ -271,7 +271,8 @@ class Sweep:
     Args:
         environment: what measures designs.
         goal: what matters.
-        searchers: name to grid; None takes the default grid. Random search is added.
+        searchers: name to grid, None for the default grid; or names alone. Random search is
+            added.
         evaluations: unique evaluations of every run.
         seeds: runs of each setting.
         seed: seed of the first of them; the others follow.
@@ -284,7 +285,7 @@ class Sweep:
 
     environment: Environment
     goal: Goal
-    searchers: Mapping[str, Grid | None]
+    searchers: Mapping[str, Grid | None] | Sequence[str]
     evaluations: int
     seeds: int = 5
     seed: int = 0
@@ -296,8 +297,12 @@ class Sweep:
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise SpecificationError(f"[sweep].seeds: expected at least 1, found {self.seeds!r}")
+        given = self.searchers
+        if isinstance(given, str):
+            given = [given]
+        chosen = given if isinstance(given, Mapping) else dict.fromkeys(given)
         plan = []
-        for name, grid in {"random": None, **self.searchers}.items():
+        for name, grid in {"random": None, **chosen}.items():
             target = resolve("searchers", name)
             try:
                 combined = settings(default_grid(name) if grid is None else grid)
@@ -310,6 +315,28 @@ class Sweep:
                     raise SpecificationError(f"[sweep.searchers.{name}]: {error}") from error
                 plan += [(name, number, options, self.seed + i) for i in range(self.seeds)]
         object.__setattr__(self, "plan", tuple(plan))
+
+    def check(self) -> None:
+        """Start every searcher once, so that an unsuitable one is refused before any study runs.
+
+        Raises:
+            SpecificationError: a searcher cannot take the space, the goal or the fidelities; the
+                message names it and why.
+            MissingExtraError: a searcher needs a package that is not installed.
+        """
+        for task in self.plan:
+            if task[3] != self.seed:  # the seeds of a setting suit alike
+                continue
+            study = self._study(task)
+            try:
+                study.searcher.start(
+                    self.environment.space,
+                    self.goal.objectives,
+                    seed=study.seed,
+                    capabilities=_offered(study),
+                )
+            except SpecificationError as error:
+                raise SpecificationError(f"[sweep.searchers.{task[0]}]: {error}") from error
 
     def run(
         self,
@@ -324,10 +351,15 @@ class Sweep:
             progress: called with studies done and studies in all.
 
         Raises:
+            SpecificationError: a searcher does not suit, as :meth:`check` says.
             StoreError: the folder cannot be used, or holds a different sweep.
         """
+        self.check()
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self.folder}: cannot be made: {error.strerror}") from error
         losses = self.goal.objectives.losses
         done: list[tuple[Run, Floats, Places]] = []
         for number, found in enumerate(self._results(workers), start=1):
@@ -348,16 +380,20 @@ class Sweep:
         from loky import get_reusable_executor
 
         pool = get_reusable_executor(max_workers=workers)
-        # studies of one searcher take alike, so small shares keep the workers busy to the end
-        yield from pool.map(self._one, self.plan, chunksize=1)
+        try:
+            studies = [pool.submit(self._one, task) for task in self.plan]
+            for study in studies:
+                yield study.result()
+        except BaseException:  # Ctrl-C, SIGTERM or a broken study: the others end, too
+            pool.shutdown(wait=True, kill_workers=True)
+            raise
 
-    def _one(self, task: tuple[str, int, dict[str, Any], int]) -> tuple[Run, Floats, Places]:
-        """Run one study; return it with the losses of its designs and their evaluations."""
+    def _study(self, task: tuple[str, int, dict[str, Any], int]) -> Study:
         name, number, options, seed = task
         folder = None
         if self.folder is not None:
             folder = self.folder / name / f"setting-{number:03d}" / f"seed-{seed}"
-        study = Study(
+        return Study(
             self.environment,
             self.goal,
             make_searcher(resolve("searchers", name), options, name=name),
@@ -370,6 +406,11 @@ class Sweep:
                       "evaluations": self.evaluations, "window": self.window,
                       "chunk": self.chunk, "goal": repr(self.goal)},
         )  # fmt: skip
+
+    def _one(self, task: tuple[str, int, dict[str, Any], int]) -> tuple[Run, Floats, Places]:
+        """Run one study; return it with the losses of its designs and their evaluations."""
+        name, number, options, seed = task
+        study = self._study(task)
         started = time.monotonic()
         result = study.run()
         losses, places = result.losses, _places(result)
