@@ -39,8 +39,8 @@ NAMES = {
     ],
     "archwright.serving": [
         "CountLimit", "FleetEnvironment", "FleetPlan", "FleetSpecification",
-        "GpuProfile", "InstanceType", "Limits", "Profile", "Trace", "Workload",
-        "erlang_c", "fleet_environment", "generate", "p99_wait_s", "plan_fleet",
+        "GpuProfile", "InstanceType", "Limits", "Offer", "Profile", "Rule", "Trace", "Way",
+        "Workload", "erlang_c", "fleet_environment", "generate", "p99_wait_s", "plan_fleet",
         "profile", "read_trace", "workload",
     ],
     "archwright.llm": [
@@ -52,8 +52,8 @@ NAMES = {
         "transformer",
     ],
     "archwright.hardware": [
-        "Device", "MatmulFraction", "Price", "Tier", "cheapest", "device", "load_prices",
-        "matmul_fraction",
+        "Device", "MatmulFraction", "Offer", "Price", "Tier", "cheapest", "device", "load_offers",
+        "load_prices", "matmul_fraction",
     ],
     "archwright.formats": [
         "KvFormat", "Recovery", "WeightFormat", "kv_format", "kv_formats", "recovery",

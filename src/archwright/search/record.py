@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -257,8 +257,16 @@ class Recorder:
         if self._store is not None:
             self._store.write("elapsed.json", json.dumps({"seconds": seconds}) + "\n")
 
-    def finish(self, stopped: str, evaluations: int, seconds: float, seed: int) -> Result:
-        """Seal, write the summary and the front, and return the result."""
+    def finish(
+        self,
+        stopped: str,
+        evaluations: int,
+        seconds: float,
+        seed: int,
+        *,
+        conclude: Callable[[Result], Mapping[str, Any]],
+    ) -> Result:
+        """Seal, write the summary with what is concluded and the front, and return the result."""
         if self._store is None:
             table = pa.Table.from_batches(self._batches, schema=self._schema.arrow)
             return Result(table, self._schema, stopped, None, (), self._identity)
@@ -270,6 +278,7 @@ class Recorder:
         result = Result(table, self._schema, stopped, self._store.folder, notes, self._identity)
         self._store.write("front.csv", result.front_csv())
         summary = _summary(result, self._provenance, stopped, evaluations, seconds, seed)
+        summary |= conclude(result)
         self._store.write("summary.json", json.dumps(summary, indent=1) + "\n")
         self.event("finished", why=stopped, trials=len(table))
         self._store.close()
@@ -526,15 +535,6 @@ def _summary(
 ) -> dict[str, Any]:
     from archwright import __version__
 
-    best = result.best()
-    row = None
-    if best is not None:
-        values = {name: float(result.metric(name)[best]) for name in result.schema.metrics}
-        row = {
-            "trial": int(result.column("trial")[best]),
-            "design": result.design(best).to_json(),
-            "metrics": {k: v if np.isfinite(v) else None for k, v in values.items()},
-        }
     return {
         "schema": 1,
         "stopped": stopped,
@@ -543,7 +543,7 @@ def _summary(
         "feasible": int(_bools(result.trials["feasible"]).sum()),
         "front": len(result.front),
         "unknown": len(result.unknown),
-        "best": row,
+        "best": None,
         "provenance": dict(provenance),
         "seed": seed,
         "seconds": round(seconds, 3),

@@ -27,11 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, StudyError, unknown
+from archwright.registry import resolve
+from archwright.search.conclusion import conclude
 from archwright.search.environment import Environment, Measurements
 from archwright.search.executors import Block, Executor, Serial
 from archwright.search.goal import Goal, Scores
 from archwright.search.record import Recorded, Recorder, Result
-from archwright.search.searcher import Proposals, Searcher, Trials
+from archwright.search.searcher import Proposals, Searcher, Trials, make_searcher
 from archwright.search.seeds import trial_seeds
 from archwright.search.space import ParameterSpace, designs_from, plain_designs
 from archwright.search.start import Start
@@ -109,7 +111,7 @@ class Study:
     Args:
         environment: what measures designs.
         goal: what matters.
-        searcher: the method.
+        searcher: the method, or the name of one with its default options.
         budget: when to stop.
         seed: the one seed of the study.
         window: most trials in flight, a multiple of ``chunk``.
@@ -131,7 +133,7 @@ class Study:
         self,
         environment: Environment,
         goal: Goal,
-        searcher: Searcher,
+        searcher: Searcher | str,
         *,
         budget: Budget,
         seed: int = 0,
@@ -162,7 +164,11 @@ class Study:
         goal.check(environment.metrics)
         self.environment = environment
         self.goal = goal
-        self.searcher = searcher
+        self.searcher: Searcher = (
+            make_searcher(resolve("searchers", searcher), {}, name=searcher)
+            if isinstance(searcher, str)
+            else searcher
+        )
         self.budget = budget
         self.seed = seed
         self.window = window
@@ -357,7 +363,13 @@ class _Loop:
             self.recorder.interrupted(self.seconds)
             raise
         self._snapshot()
-        return self.recorder.finish(self.stopped, self.evaluations, self.seconds, study.seed)
+        return self.recorder.finish(
+            self.stopped,
+            self.evaluations,
+            self.seconds,
+            study.seed,
+            conclude=lambda result: conclude(result, study.environment),
+        )
 
     @property
     def seconds(self) -> float:
