@@ -97,14 +97,18 @@ def relax(
             counts=np.zeros(len(profiles)), profiles=tuple(profiles), arrival=arrival,
             shares=empty,
         )  # fmt: skip
-    rate = np.stack([profiles[g].rate[m].ravel() for g, m in columns])
+
+    def joined(tables: Sequence[Floats]) -> Floats:
+        return np.concatenate([t.reshape(len(t), -1) for t in tables])
+
+    rate = joined([profiles[g].rate for g in able])
     with np.errstate(divide="ignore", invalid="ignore"):
         load = np.where(rate > 0, wanted / rate, np.inf)  # instances, shape (C, B)
     load[:, ~used] = 0.0
     of_type = np.array([g for g, _ in columns])
     money = load * price[of_type][:, None]
     takes = {
-        name: np.stack([profiles[g].takes[name][m].ravel() for g, m in columns]) * wanted
+        name: joined([profiles[g].takes[name] for g in able]) * wanted
         for name in budgets or {}
     }
     allowed = {name: budget * float(wanted.sum()) for name, budget in (budgets or {}).items()}

@@ -310,7 +310,7 @@ def _today(answer: Answer) -> Facts:
         held = joined([f"{r.words} {amount(got.value(r), 's')}" for r in rules])
         items.append(f"It holds the limits{': ' if held else ''}{held}.")
     else:
-        items.append(f"It does not carry the load within the limits: {today.why}.")
+        items.append(f"It does not carry the load within the limits: {percent(today.why)}.")
     return Facts(title="Against today", items=items)
 
 

@@ -40,6 +40,7 @@ class Instances:
             return np.stack([_seconds(getattr(each, name), error) for each in steps])
 
         self.points = steps[0].sequences
+        self._workload = workload
         self.slots = np.maximum(slots, 1.0)
         self.output = np.maximum(workload.mean_output, 1.0).ravel()
         self.prefill = gather("prefill")
@@ -62,9 +63,72 @@ class Instances:
         """Return requests/s at n decoding sequences."""
         return n / (self.output * self.tpot(n))
 
-    def busy(self, n: Floats) -> Floats:
-        """Return the share of busy slots: decoding and in prefill."""
-        return (n + n / (self.output * self.tpot(n)) * self.prefill) / self.slots
+    @cached_property
+    def _tpots(self) -> Floats:
+        """TPOT at each point of the tables, shape (T, K, B)."""
+        each = self.prefill[:, None, :] / self.output
+        return np.asarray(self._decode + self.points[:, None] * each)
+
+    def most_at(self, tpot_s: float) -> Floats:
+        """Return the most sequences up to which TPOT is within a limit, shape (T, B).
+
+        Fewer than one on average run alone. Between points TPOT is linear.
+        """
+        slow = self._tpots > tpot_s
+        first = np.where(slow.any(axis=1), slow.argmax(axis=1), len(self.points))
+        at = np.clip(first - 1, 0, len(self.points) - 2)
+        here, above = self._pick(self._tpots, at), self._pick(self._tpots, at + 1)
+        low, high = self.points[at], self.points[at + 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside = low + (tpot_s - here) / (above - here) * (high - low)
+            alone = (tpot_s - self._decode[:, 0]) / (self.prefill / self.output)
+        found = np.where(first == 0, np.clip(alone, 0.0, 1.0), inside)
+        return np.where(first == len(self.points), self.points[-1], found)
+
+    def most_within(self, utilization: float) -> Floats:
+        """Return the most sequences that keep a share of the slots busy, shape (T, B).
+
+        They decode or are in prefill: n + rate(n) · prefill ≤ utilization · slots. Between points
+        TPOT is linear in n, so this is a quadratic equation.
+        """
+        room = utilization * self.slots
+        taken = self.points[:, None] + self.carried * self.prefill[:, None, :]
+        full = taken > room[:, None, :]
+        first = np.where(full.any(axis=1), full.argmax(axis=1), len(self.points))
+        at = np.clip(first - 1, 0, len(self.points) - 2)
+        here, above = self._pick(self._tpots, at), self._pick(self._tpots, at + 1)
+        low, high = self.points[at], self.points[at + 1]
+        slope = (above - here) / (high - low)
+        base = here - slope * low  # TPOT = base + slope n
+        few = first == 0  # alone: a step of one sequence, and prompts in between
+        slope = np.where(few, self.prefill / self.output, slope)
+        base = np.where(few, self._decode[:, 0], base)
+        wait = self.prefill / self.output
+        half = (base + wait - room * slope) / 2  # slope n² + 2 half n = room base
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = np.sqrt(np.maximum(half**2 + slope * room * base, 0.0))
+            # the form without cancellation
+            found = np.where(half >= 0, room * base / (half + root), (root - half) / slope)
+        found = np.clip(found, np.where(few, 0.0, low), np.where(few, 1.0, high))
+        return np.where(first == len(self.points), self.points[-1], found)
+
+    def only(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Instances:
+        """Return some pairs (instance, bucket), each as an instance of a single bucket."""
+        found: Instances = object.__new__(Instances)
+        found.points, found._steps, found._workload = self.points, self._steps, self._workload
+        found.slots = self.slots[rows, columns][:, None]
+        found.output = self.output[columns][:, None]
+        found.prefill = self.prefill[rows, columns][:, None]
+        found._longest = self._longest[columns][:, None]
+        found._cv2, found._arrival_cv2 = self._cv2[columns][:, None], self._arrival_cv2
+        found._decode = self._decode[rows, :, columns][:, :, None]
+        found._edge_decode = self._edge_decode[rows, :, columns][:, :, None]
+        found._edge_prefill = self._edge_prefill[rows, columns][:, None]
+        return found
+
+    def _pick(self, table: Floats, at: npt.NDArray[np.intp]) -> Floats:
+        """Return a table (T, K, B) at points (T, B)."""
+        return np.asarray(np.take_along_axis(table, at[:, None, :], axis=1)[:, 0])
 
     def decode_s(self, n: Floats) -> Floats:
         """Return seconds of decode steps a request; steps are shared by those that run."""
@@ -92,7 +156,7 @@ class Instances:
             rate: requests/s, shape (T, B).
             of_all: requests/s that arrive at all instances. One that takes a share p of arrivals
                 with index of dispersion I sees 1 + p (I - 1).
-            shape: of the arrays returned; default (T, B).
+            shape: of the arrays returned; by default they broadcast to (T, B).
         """
         place = self._place(n)
         step = self._between(self._decode, *place)
@@ -114,10 +178,11 @@ class Instances:
             "output": self._longest - 1.0,
             "mean_output": self.output - 1.0,
         }
-        full = n.shape
+        if shape is None:  # they broadcast
+            return Latency(**parts)
         return Latency(
             **{
-                name: np.broadcast_to(value, full).reshape(shape or full)
+                name: np.broadcast_to(value, n.shape).reshape(shape)
                 for name, value in parts.items()
             }
         )

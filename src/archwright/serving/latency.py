@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Latency of requests, one entry a group of them, all arrays of one shape.
+    """Latency of requests, one entry a group of them; all arrays broadcast to one shape.
 
     A bucket's longest request decides what a percentile counts as late, its mean one what a mean
     counts.
@@ -44,6 +44,14 @@ class Latency:
     tpot_s: Floats
     output: Floats
     mean_output: Floats
+
+    def row(self, place: int, shape: tuple[int, ...]) -> Latency:
+        """Return one row of groups (T, B) in a shape of their own."""
+        full = self.tpot_s.shape
+        names = self.__dataclass_fields__
+        return Latency(
+            **{n: np.broadcast_to(getattr(self, n), full)[place].reshape(shape) for n in names}
+        )
 
     def late(self, quantity: Quantity, limit_s: float | Floats) -> Floats:
         """Return the probability that a request takes longer than a limit."""

@@ -60,7 +60,7 @@ UTILIZATION = 0.85
 
 _REFUSALS: Memo[tuple[str, float, Device]] = Memo(4096)  # a device kept is known by identity
 _NO_LIMITS = Limits()
-_HALVINGS = 12  # between two points of the step tables, an eighth of an octave apart
+_HALVINGS = 14  # of the number of sequences, where a rule must be searched for
 _UNHINDERED = ("none", "utilization")
 
 
@@ -104,7 +104,6 @@ class Profile:
         takes: name of a limit to what a request takes of its budget, shape (M, I, J).
         binding: what stops a higher strict rate, codes of ``limit_name``, shape (I, J).
         slots: batch slots, shape (I, J).
-        idle: latency of an instance without other work, shape (I, J).
         refusal: why the type cannot serve the model at all; empty if it can.
         memory_short: relative lack of memory where that is the refusal, else NaN.
     """
@@ -114,9 +113,9 @@ class Profile:
     takes: Mapping[str, Floats]
     binding: npt.NDArray[np.int8]
     slots: Floats
-    idle: Latency | None = None
     refusal: str = ""
     memory_short: float = float("nan")
+    _idle: tuple[Latency, int] | None = None
     _names: tuple[str, ...] = _UNHINDERED
     _steps: Steps | None = None
     _workload: Workload | None = None
@@ -127,6 +126,22 @@ class Profile:
     def max_rate(self) -> Floats:
         """The highest rate at which each bucket holds every limit by itself, shape (I, J)."""
         return np.asarray(self.rate[0])
+
+    @cached_property
+    def idle(self) -> Latency | None:
+        """Latency of an instance without other work, shape (I, J); None where it cannot serve."""
+        if self._idle is None:
+            return None
+        latency, place = self._idle
+        return latency.row(place, self.slots.shape)
+
+    def least(self, rule: Rule) -> Floats:
+        """Return what a rule's value is at best: of each bucket by itself, idle, shape (I, J)."""
+        if self._idle is None:
+            return np.full(self.slots.shape, np.inf)
+        latency, place = self._idle
+        whole = latency.least(rule)  # of all types that were profiled together
+        return np.asarray(whole[place].reshape(self.slots.shape))
 
     def limit_name(self, i: int, j: int) -> str:
         """Return what stops a higher strict rate in a bucket."""
@@ -301,21 +316,23 @@ class _Search:
         self.rules, self.utilization, self.rate_per_s = limits.rules, utilization, rate_per_s
         self.names = (*_UNHINDERED, *(each.words for each in self.rules))
         self.runs = slots >= 1
-        below, above = self._most(self.rules)
+        full = self.work.most_within(utilization)
+        strict_n, self.binding = self._strict(full)
+        # where a kernel suits more sequences badly, fewer of them may carry more
         within = np.where(
-            self.work.points[:, None] <= below[:, None, :], self.work.carried, 0.0
+            self.work.points[:, None] <= strict_n[:, None, :], self.work.carried, 0.0
         ).max(axis=1)
-        strict = np.where(self.runs, np.maximum(self.work.rate(below), within), 0.0)
-        self.binding = np.where(strict > 0, self.broken(above, self.rules), 0).astype(np.int8)
+        strict = np.where(self.runs, np.maximum(self.work.rate(strict_n), within), 0.0)
+        self.binding = np.where(strict > 0, self.binding, 0).astype(np.int8)
         rates = [strict]
         if self.rules and not limits.per_bucket:
-            full, _ = self._most(())
             rates += [
-                np.where(self.runs & (n > 0), self.work.rate(n), 0.0) for n in _menu(below, full)
+                np.where(self.runs & (n > 0), self.work.rate(n), 0.0)
+                for n in _menu(strict_n, full)
             ]
         self.rate = np.stack(rates, axis=1)  # (T, M, B)
         self.takes = {each.name: np.empty(self.rate.shape) for each in self.rules}
-        for m, rate in enumerate(rates):
+        for m, rate in enumerate(rates if self.rules else ()):
             n = self.work.sequences(rate)  # the least that carry it, where several numbers do
             latency = self.work.latency(n, rate, of_all=self.rate_per_s)
             for each in self.rules:
@@ -326,31 +343,38 @@ class _Search:
         """Return the latency at n sequences, shape (T, B)."""
         return self.work.latency(n, self.work.rate(n), of_all=self.rate_per_s)
 
-    def broken(self, n: Floats, rules: Sequence[Rule]) -> npt.NDArray[np.int8]:
-        """Return the code of the limit that is broken at n, 0 where all hold."""
-        busy = self.work.busy(n)
-        code = np.where(busy > self.utilization, self.names.index("utilization"), 0)
-        if rules:
-            latency = self.latency(n)
-            for each in rules:
-                code[~latency.holds(each)] = self.names.index(each.words)
-        return code.astype(np.int8)
+    def _strict(self, full: Floats) -> tuple[Floats, npt.NDArray[np.int8]]:
+        """Return the most sequences at which each bucket holds every rule, and what stops more."""
+        n = full
+        binding = np.full(full.shape, self.names.index("utilization"), dtype=np.int8)
+        waiting = []
+        for each in self.rules:
+            if each.quantity != "tpot":
+                waiting.append(each)
+                continue
+            most = self.work.most_at(each.limit_s)
+            binding[most < n] = self.names.index(each.words)
+            n = np.minimum(n, most)
+        for each in waiting:  # the others by bisection, where they do not hold already
+            late = ~self.latency(n).holds(each) & self.runs & (n > 0)
+            if late.any():
+                n = np.where(late, self._bisect(each, n, late), n)
+                binding[late] = self.names.index(each.words)
+        return n, binding
 
-    def _most(self, rules: Sequence[Rule]) -> tuple[Floats, Floats]:
-        """Return the most sequences within the rules, by bisection, and a few too many."""
-        points = np.append(0.0, self.work.points)
-        low = np.zeros(self.slots.shape, dtype=np.int64)
-        high = np.full(self.slots.shape, len(points) - 1)  # more than all slots: never good
-        while (high - low).max() > 1:
-            middle = (low + high) // 2
-            good = self.broken(points[middle], rules) == 0
-            low, high = np.where(good, middle, low), np.where(good, high, middle)
-        below, above = points[low], points[high]
+    def _bisect(self, rule: Rule, n: Floats, late: npt.NDArray[np.bool_]) -> Floats:
+        """Return the most sequences below n at which a rule holds, where it is late at n."""
+        rows, columns = np.nonzero(late)
+        work = self.work.only(rows, columns)
+        low, high = np.zeros(len(rows))[:, None], n[late][:, None]
         for _ in range(_HALVINGS):
-            n = (below + above) / 2
-            good = self.broken(n, rules) == 0
-            below, above = np.where(good, n, below), np.where(good, above, n)
-        return below, above
+            middle = (low + high) / 2
+            at = work.latency(middle, work.rate(middle), of_all=self.rate_per_s)
+            good = at.holds(rule)
+            low, high = np.where(good, middle, low), np.where(good, high, middle)
+        found = np.zeros(n.shape)
+        found[late] = low[:, 0]
+        return found
 
     def profile(self, place: int, kind: InstanceType) -> Profile:
         """Return the profile of one type."""
@@ -362,14 +386,7 @@ class _Search:
             takes={n: t[place].reshape(ways, *shape) for n, t in self.takes.items()},
             binding=self.binding[place].reshape(shape),
             slots=self.slots[place].reshape(shape),
-            idle=Latency(
-                **{
-                    n: np.broadcast_to(getattr(self.idle, n), self.slots.shape)[place].reshape(
-                        shape
-                    )
-                    for n in Latency.__dataclass_fields__
-                }
-            ),
+            _idle=(self.idle, place),
             _names=self.names,
             _steps=self.steps[place],
             _workload=self.workload,

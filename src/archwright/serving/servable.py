@@ -47,7 +47,8 @@ def check_servable(
     if limits.per_bucket:
         _check_buckets(able, slots, workload, limits.rules)
         return
-    found = [(_fastest(able, slots, rule), rule) for rule in limits.rules]
+    broken = [rule for rule in limits.rules if not _reachable(able, slots, workload, rule)]
+    found = [(_fastest(able, slots, rule), rule) for rule in broken]
     values = [(fastest.value(rule, workload.shares), fastest, rule) for fastest, rule in found]
     over = [value / rule.limit_s - 1 for value, _, rule in values]
     if over and max(over) > 1e-9:
@@ -95,10 +96,23 @@ def _check_buckets(
         raise _out_of_reach(rule, value, workload, i, j)
 
 
+def _reachable(able: Sequence[Profile], slots: Floats, workload: Workload, rule: Rule) -> bool:
+    """Say whether idle instances, each bucket on the best, hold a rule over all requests."""
+    least = np.where(slots >= 1, _least(able, rule), np.inf).min(axis=0)
+    used = workload.shares > 0
+    late = least > rule.limit_s * (1 + 1e-9) if rule.quantile is not None else least
+    return float((late[used] * workload.shares[used]).sum()) <= rule.budget * (1 + 1e-9)
+
+
+def _least(able: Sequence[Profile], rule: Rule) -> Floats:
+    """Return a rule's value of each idle type and bucket by itself, shape (T, I, J)."""
+    return np.stack([p.least(rule) for p in able])
+
+
 def _fastest(able: Sequence[Profile], slots: Floats, rule: Rule) -> Latency:
     """Return for each bucket the latency of the idle type that is best by a rule."""
     idle = [p.idle for p in able if p.idle is not None]
-    by = np.stack([each.least(rule) for each in idle])
+    by = _least(able, rule)
     best = np.where(slots >= 1, by, np.inf).argmin(axis=0)
     return Latency(
         **{
