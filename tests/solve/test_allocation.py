@@ -381,3 +381,23 @@ def test_what_a_budget_would_have_to_be() -> None:
 
     assert least_taken(problem, 0, counts=False) == pytest.approx([0.25])
     assert least_taken(problem, 0) == pytest.approx([1.0])
+
+
+def test_units_required_that_fit_no_bin_are_refused() -> None:
+    """A width above every bin of its pool."""
+    bins = Bins(
+        cost=np.ones(1),
+        size=np.array([4]),
+        pool=np.zeros(1, dtype=int),
+        most=np.full(1, np.inf),
+        unit_size=np.array([1, 8]),
+        unit_pool=np.zeros(2, dtype=int),
+    )
+    problem = Problem(
+        load=np.ones((1, 2)), cost=np.ones(2), most=np.full(2, np.inf),
+        least=np.array([0.0, 1.0]), bins=bins,
+    )  # fmt: skip
+
+    with pytest.raises(InfeasibleError, match="units are required that fit no bin"):
+        allocate(problem)
+    assert allocate(replace(problem, least=np.zeros(2))).counts.tolist() == [1, 0]

@@ -37,6 +37,9 @@ class Counts:
         self.loading = Loading(problem)
         self.bounds: list[Floats] = []
         self._solver = highs()
+        if problem.bins is not None or problem.type_of is not None:
+            # a restart solves the root anew, which is most of the time with many columns
+            self._solver.setOptionValue("mip_allow_restart", False)
         types = len(problem.most)
         self._types = np.arange(types)
         self._top = _top(problem)
