@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archwright.cli.closing import print_closing
 from archwright.cli.options import command, written
 from archwright.cli.tables import print_table
 
@@ -40,28 +41,31 @@ def add(name: str, commands: Any, line: str) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from archwright.explain.compose import answer, compose
+    from archwright.explain.closing import closing
+    from archwright.explain.compose import compose
     from archwright.explain.report import write_report
+    from archwright.explain.stored import reopen
     from archwright.search.record import load_result
-    from archwright.search.study_file import load_stored_study
 
     result = load_result(options.run)
-    study = load_stored_study(options.run).study
+    found = reopen(options.run, result)
+    if found.note:
+        print(f"note: {found.note}", file=sys.stderr)
     output = options.output or options.run / "report.html"
-    again = shlex.join(
+    again = found.command or shlex.join(
         ["archwright", "run", str(options.run / "study.toml"), "--output-dir", str(options.run)]
     )
-    content = compose(
-        result, study.environment, study.goal, command=again, title=options.run.resolve().name
-    )
+    environment, goal = found.environment, found.goal
+    content = compose(result, environment, goal, command=again, title=found.name)
     with written(output, "--output"):
         write_report(content, output)
-    print(answer(result, study.environment, study.goal))
+    print_closing(closing(result, environment, goal))
     print(f"report: {output}")
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from archwright.explain.answers import cheapest_words, side_by_side, stored_answers
     from archwright.explain.runs import comparison, progress
     from archwright.search.record import load_result
 
@@ -73,9 +77,19 @@ def _compare(options: argparse.Namespace) -> int:
         columns.append("curve")
         for row, curve in zip(rows, progress(runs), strict=True):
             row.append(_points(curve.designs.tolist(), curve.values.tolist()))
+    answers = stored_answers(runs)
+    if options.json and any(answers.values()):
+        columns.append("answer")
+        for row, found in zip(rows, answers.values(), strict=True):
+            row.append(found)
     print_table(columns, rows, as_json=options.json)
     if not options.json:
         print(table.note)
+        fleets = side_by_side(answers)
+        if fleets is not None:
+            print(f"\n{fleets.title}")
+            print_table(fleets.columns, fleets.rows, as_json=False)
+            print(f"{fleets.note}\n{cheapest_words(answers)}")
     if options.report is not None:
         from archwright.explain.compose import compose_comparison
         from archwright.explain.report import write_report

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archwright.cli.closing import print_closing
 from archwright.cli.options import command
 from archwright.cli.progress import progress_of
 
@@ -59,30 +60,23 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print((folder / "summary.json").read_text(), end="")
         return 0
-    from archwright.explain.compose import answer, compose, diagnosis
+    from archwright.explain.closing import closing
 
-    sentence = answer(result, study.environment, study.goal)
+    environment, goal = study.environment, study.goal
     if not options.no_report:
+        from archwright.explain.compose import compose
         from archwright.explain.report import write_report
+        from archwright.explain.stored import keep
 
-        again = ["archwright", "run", str(options.study)]
-        again += [word for change in options.set for word in ("--set", change)]
+        words = ["archwright", "run", str(options.study)]
+        words += [word for change in options.set for word in ("--set", change)]
         if options.output_dir is not None:
-            again += ["--output-dir", str(options.output_dir)]
-        write_report(
-            compose(
-                result,
-                study.environment,
-                study.goal,
-                command=shlex.join(again),
-                title=options.study.stem,
-            ),
-            folder / "report.html",
-        )
-    print(f"{len(result.trials)} designs, {len(result.front)} on the front; {result.stopped}")
-    for line in diagnosis(result, study.environment):
-        print(line)
-    print(sentence)
+            words += ["--output-dir", str(options.output_dir)]
+        again, name = shlex.join(words), options.study.stem
+        keep(folder, result, environment, goal, name=name, command=again)
+        content = compose(result, environment, goal, command=again, title=name)
+        write_report(content, folder / "report.html")
+    print_closing(closing(result, environment, goal))
     if not options.no_report:
         print(f"report: {folder / 'report.html'}")
     return 0

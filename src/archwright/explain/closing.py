@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archwright.explain.columns import points
 from archwright.explain.front import Quantity
 from archwright.search.amounts import amount
 from archwright.search.conclusion import chosen, unscored
@@ -31,13 +32,12 @@ __all__ = [
     "counted",
     "design_words",
     "diagnosis",
-    "points",
     "quantity",
 ]  # fmt: skip
 
 _UNSCORED = 3  # cheaper designs without a score that the answer names
 _STEPS = {"W": 0.10, "%": 0.01}  # how much better counts as a step; others: any improvement
-_SHORT = 24  # letters of a meaning that is used as a name
+_SHORT = 2  # words of a meaning that is used as a name
 _SUFFIX = re.compile(
     r"_(s|ms|us|ns|[munp]?j|m?w|bytes|bytes_(per_)?s|usd|usd_per_hour|percent|hz|[mg]hz)$"
 )
@@ -81,14 +81,6 @@ def counted(result: Result) -> str:
     return f"{text}, {len(points(result)):,} on the front"
 
 
-def points(result: Result) -> dict[tuple[float, ...], list[int]]:
-    """Return the points of the front, each with its rows: designs of equal losses are one."""
-    groups: dict[tuple[float, ...], list[int]] = {}
-    for row in result.front.tolist():
-        groups.setdefault(tuple(result.losses[row].tolist()), []).append(row)
-    return groups
-
-
 def answer(result: Result, environment: Environment, goal: Goal) -> str:
     """Return the answer of a study: a sentence, and what else it takes in further lines."""
     best = chosen(result, environment.metrics)
@@ -99,7 +91,9 @@ def answer(result: Result, environment: Environment, goal: Goal) -> str:
             return "No design was tried."
         if feasible and len(result.unknown) == feasible:
             return f"All {feasible} designs within the limits lack a metric of the goal."
-        return f"None of {n} designs meets the limits."
+        if n == 1:
+            return "The only design tried does not meet the limits."
+        return f"None of {n:,} designs meets the limits."
     design = result.design(best)
     described = ask(environment, "describe", design)
     others = _unscored_words(result, environment, goal, best)
@@ -188,8 +182,17 @@ def asked(environment: Environment, goal: Goal) -> str:
 def _short(metric: Metric) -> str:
     """A name of few words: the meaning where it is short, else the metric's without its unit."""
     name = metric.meaning
-    if not name or len(name) > _SHORT:
-        name = _SUFFIX.sub("", metric.name).replace("_", " ")
+    if not name or len(name.split()) > _SHORT:
+        name = _plain(_SUFFIX.sub("", metric.name))
+    return _lower(name)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _lower(name: str) -> str:
+    """A name inside a sentence: a small first letter, save that of an acronym."""
     acronym = len(name) > 1 and not name[1].islower() and name[1] != " "
     return name if acronym else name[:1].lower() + name[1:]
 
@@ -197,7 +200,7 @@ def _short(metric: Metric) -> str:
 def quantity(metric: Metric, result: Result) -> Quantity:
     """Return a metric of all trials, with how people name and write it."""
     return Quantity(
-        name="watts" if metric.unit == "W" else metric.meaning or metric.name.replace("_", " "),
+        name="watts" if metric.unit == "W" else _lower(metric.meaning) or _plain(metric.name),
         values=result.metric(metric.name),
         direction="minimize" if metric.better == "lower" else "maximize",
         form=partial(amount, unit=metric.unit),

@@ -33,9 +33,9 @@ from archwright.explain.closing import (
     counted,
     design_words,
     diagnosis,
-    points,
     quantity,
 )
+from archwright.explain.columns import points
 from archwright.explain.front import Quantity, best_per_metric
 from archwright.explain.report import Assumption, Front, ReportContent, Unranked
 from archwright.explain.runs import goal_columns
@@ -124,7 +124,7 @@ def title_of(name: str, result: Result, environment: Environment, goal: Goal) ->
         options = dict(result.study.get("environment", {}))
         subject = str(options.pop("name", ""))
         told = [
-            f"{key.replace('_', ' ')} {value}"
+            f"{key.replace('_', ' ')} {f'{value:.6g}' if isinstance(value, float) else value}"
             for key, value in options.items()
             if isinstance(value, str | int | float) and len(str(value)) < 40
         ]
@@ -319,7 +319,13 @@ def _best_table(
             continue
         quantity = next(q for q in quantities.values() if q.name == name)
         label = _labels(environment, [result.design(row)])[0]
-        rows.append([name, quantity.show(float(np.asarray(quantity.values)[row])), label])
+        rows.append(
+            [
+                name[:1].upper() + name[1:],
+                quantity.show(float(np.asarray(quantity.values)[row])),
+                label,
+            ]
+        )
     if not rows:
         return None
     return Table(
@@ -334,7 +340,7 @@ def _unranked(result: Result, environment: Environment, goal: Goal) -> list[Unra
     limited = [name for text in goal.subject_to for name in Expression(text).names]
     wanted = [n for n in dict.fromkeys([*goal.metrics, *limited]) if n in result.schema.metrics]
     missing = [name for name in wanted if np.isnan(result.metric(name)[rows]).any()]
-    names = _labels(environment, [result.design(row) for row in rows])
+    names = _labels(environment, [result.design(int(row)) for row in rows])
     return [
         Unranked(
             reason=f"within the limits, but {' and '.join(missing)} is unknown",

@@ -272,7 +272,8 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
     )
     unknown = np.zeros(n, bool) if front.unknown is None else np.asarray(front.unknown, bool)
     beaten = int((fine & ~best & ~unknown).sum())
-    counts = f"{n:,} points: {int(best.sum()):,} on the front, {beaten:,} dominated, "
+    what = "points" if front.designs else "designs"  # a point may stand for several designs
+    counts = f"{n:,} {what}: {int(best.sum()):,} on the front, {beaten:,} dominated, "
     counts += f"{int((~fine & ~unknown).sum()):,} that break a limit"
     counts += f", {int(unknown.sum()):,} not drawn for want of a metric." if unknown.any() else "."
     if len(rows) < n:

@@ -195,7 +195,7 @@ class Answer:
         lead = second.profiles[second.used()[0]].type.device.name
         text = (
             f"Runner-up, without {main}: {fleet_words(second)} at ${cost:,.2f} an hour "
-            f"({(cost - least) / least:+.1%})."
+            f"({100 * (cost - least) / least:+.1f} %)."
         )
         # both bills are linear in the price of one accelerator of the runner-up's main device
         gain = second.accelerators(lead) - plan.accelerators(lead)

@@ -166,7 +166,7 @@ def _safe_line(answer: Answer) -> str:
     if not answer.limits:
         return ""
     if answer.safe is None:
-        why = answer.why_not_safe.rstrip(".")
+        why = percent(answer.why_not_safe.rstrip("."))
         return f"No plan holds the limits with 90 %: {why}."
     if answer.safe is answer.plan:
         return "Each limit holds with at least 90 %, so this is the safe plan too."

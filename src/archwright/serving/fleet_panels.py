@@ -225,7 +225,7 @@ def _binds(answer: Answer) -> Facts:
 
 def _refusal(profile: Any) -> str:
     """Say why a type was refused; what does not depend on its width is said of the device."""
-    refusal = str(profile.refusal)
+    refusal = percent(str(profile.refusal))
     if refusal.startswith(profile.type.device.name):
         return f"{refusal}."
     return f"{profile.type.name}: {refusal}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from archwright.explain.figures.style import (
     safe,
 )
 from archwright.explain.front import Direction
-from archwright.search.amounts import amount
+from archwright.search import amounts
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -82,7 +83,7 @@ def pareto_front(
         kept[chosen] = True
     spans = (
         _window(across[known], across[known & kept], 0.14 if named.any() else 0.05),
-        _window(up[known], up[known & kept], 0.05),
+        _window(up[known], up[known & kept], 0.2 if named.any() else 0.05),
     )
 
     def points(rows: Any, name: str, **style: Any) -> Any:
@@ -172,7 +173,7 @@ def bars(panel: Bars) -> go.Figure:
                 name=safe(name),
                 orientation="h",
                 marker={"color": colors[number % len(colors)], "cornerradius": 3},
-                text=[amount(float(value), panel.unit) for value in values],
+                text=[_amount(float(value), panel.unit) for value in values],
                 # of a stack, the last is written beside it, where there is always room
                 textposition="inside" if panel.stacked and number < last else "outside",
                 textangle=0,
@@ -291,7 +292,7 @@ def _label_place(
     rows = np.flatnonzero(front)
     rows = rows[np.lexsort((up[rows], across[rows]))]
     line = [np.empty((0, 2))]
-    for a, b in zip(rows[:-1], rows[1:], strict=True):
+    for a, b in itertools.pairwise(rows):
         corner = (across[b], up[a]) if x_better == "minimize" else (across[a], up[b])
         for start, end in (((across[a], up[a]), corner), (corner, (across[b], up[b]))):
             line.append(np.linspace(start, end, 25))
@@ -338,3 +339,10 @@ def _lines(label: str) -> str:
     """A label in short lines, broken before a plus or after a comma, for narrow screens."""
     broken = label.replace(" + ", "\n+ ").replace(", ", ",\n") if len(label) > 16 else label
     return safe(broken).replace("\n", "<br>")
+
+
+def _amount(value: float, unit: str) -> str:
+    """A value beside its bar: all bars of a chart keep one unit, so that they compare."""
+    if np.isnan(value) or unit == "%":
+        return amounts.amount(value, unit)
+    return safe(f"{amounts.number(value)} {unit}".rstrip())
