@@ -378,14 +378,14 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
         )
     elif np.isfinite(over):
         lines.append(
-            f"What binds: memory, {over:.0%} short. A smaller weight format, a wider instance or "
+            f"What binds: memory, {100 * over:.3g} % short. A smaller weight format, a wider instance or "
             "a device with more memory would help."
         )
     return lines
 
 
 def _over(excess: float) -> str:
-    return f"{excess:.0%} over" if excess < 2 else f"{1 + excess:,.3g} times"
+    return f"{100 * excess:.3g} % over" if excess < 2 else f"{1 + excess:,.3g} times"
 
 
 def _smallest_limit(

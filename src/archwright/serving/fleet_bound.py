@@ -108,8 +108,7 @@ def relax(
     of_type = np.array([g for g, _ in columns])
     money = load * price[of_type][:, None]
     takes = {
-        name: joined([profiles[g].takes[name] for g in able]) * wanted
-        for name in budgets or {}
+        name: joined([profiles[g].takes[name] for g in able]) * wanted for name in budgets or {}
     }
     allowed = {name: budget * float(wanted.sum()) for name, budget in (budgets or {}).items()}
     bound, best = _lagrange(money, takes, allowed)

@@ -128,7 +128,7 @@ def _out_of_reach(rule: Rule, value: float, workload: Workload, i: int, j: int) 
     error = infeasible(
         f"{rule.words} is at best {value:.3g} s with nothing else to do, the limit is "
         f"{rule.limit_s:g} s; what keeps it there: {workload.bucket_name(i, j)} "
-        f"({workload.shares[i, j]:.2%} of the requests)",
+        f"({100 * workload.shares[i, j]:.3g} % of the requests)",
         value / rule.limit_s - 1,
     )
     error.binding = (rule, float(value))
