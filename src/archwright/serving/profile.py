@@ -1,22 +1,16 @@
 """What one instance can carry: the highest rate of each bucket within the limits.
 
-An instance is one or several accelerators in tensor parallel. It is a queue with as many servers
-as batch slots (card of the Workload-Router-Pool paper, method 4): a request waits for a slot, is
-prefilled, then decodes in the running batch. With n sequences decoding on average, a step takes
-``step(n)``; prefills take their share of the time, so
-
-    rate(n) = n / (output · step(n) + n · prefill),    TPOT(n) = n / (rate · output).
-
-The highest rate is that of all n up to the largest at which the P99 wait plus the prefill of the
-bucket's upper edge plus the first decode step is within the TTFT limit, the mean TPOT within its
-limit, and the share of busy slots at most 0.85. Step times and energy are those of
-:class:`archwright.llm.StepCost`.
+An instance is one or several accelerators in tensor parallel, run by an engine. Its steps, queues
+and times are those of :mod:`archwright.llm.arrivals`, with so many slots in use on average. The
+highest rate is that of the most slots at which the P99 time to first token of the bucket's upper
+edge is within its limit, the mean TPOT within its limit, and neither slots nor prefill are used
+beyond 0.85.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,15 +21,17 @@ from archwright.errors import SpecificationError
 from archwright.hardware import Device, timing
 from archwright.hardware.energy import power_w
 from archwright.llm import (
-    Engine,
+    EngineSpec,
     ParallelPlan,
     Transformer,
     free_kv_bytes,
     kv_capacity_tokens,
     supports,
 )
+from archwright.llm import engine as find_engine
+from archwright.llm.arrivals import Arrivals, Crowd, Running, arrivals, running
+from archwright.llm.continuous import Batching
 from archwright.serving.memo import Memo
-from archwright.serving.queueing import p99_wait_s
 from archwright.serving.steps import HIGH, JOULES, LOW, SECONDS, Steps, instance_steps
 from archwright.serving.workload import Workload
 from archwright.specification import option
@@ -54,7 +50,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 UTILIZATION = 0.85
-"""Largest share of busy slots a plan may count on (card wrp, method 4)."""
+"""Largest share of slots, and of prefill, a plan may count on (card wrp, method 4)."""
 
 _REFUSALS: Memo[tuple[str, float, Device]] = Memo(4096)  # a device kept is known by identity
 _HALVINGS = 12  # between two points of the step tables, an eighth of an octave apart
@@ -134,6 +130,8 @@ class Profile:
     memory_short: float = float("nan")
     _steps: Steps | None = None
     _workload: Workload | None = None
+    _most: float = float("inf")
+    _held: Floats | None = None
 
     def limit_name(self, i: int, j: int) -> str:
         """Return what stops a higher rate in a bucket."""
@@ -156,24 +154,32 @@ class Profile:
         assert self._steps is not None
         assert self._workload is not None
         shape = self.max_rate.shape
+        slots = self.slots.reshape(1, -1)
         seconds, low, high, joules = (
-            _Instances([self._steps], self.slots.reshape(1, -1), self._workload, plane)
+            _Instances([self._steps], slots, self._workload, self._most, plane)
             for plane in (SECONDS, LOW, HIGH, JOULES)
         )
         rate = share * self.max_rate.reshape(1, -1)
-        n = seconds.sequences(rate)
-        alone = np.maximum(n, 1.0)  # fewer than one on average run alone, and in between is idle
-        busy = rate * (seconds.output * seconds.step(n) / alone + seconds.prefill)
-        idle_w = self.idle_w * np.clip(1.0 - busy, 0.0, 1.0)
-        watts = idle_w + rate * (joules.output * joules.step(n) / alone + joules.prefill)
-        ends = (seconds, low, high)
-        values = (*(end.ttft(n) for end in ends), *(end.tpot(n) for end in ends), watts)
+        assert self._held is not None
+        held = seconds.held(rate, self._held)
+        found = [each.at(held) for each in (seconds, low, high)]
+        load = seconds.running(held)
+        busy = rate * seconds.work(load)
+        watts = self.idle_w * np.clip(1.0 - busy, 0.0, 1.0) + rate * joules.work(load)
+        # what a further prompt adds is of a step that draws more than the first
+        watts = np.minimum(watts, self._tdp_w)
+        values = (*(each.ttft_s() for each in found), *(each.tpot_s for each in found), watts)
         shaped = [value.reshape(shape) for value in values]
         return Operation(
             ttft_s=shaped[0], ttft_low_s=shaped[1], ttft_high_s=shaped[2],
             tpot_s=shaped[3], tpot_low_s=shaped[4], tpot_high_s=shaped[5],
             power_w=shaped[6],
         )  # fmt: skip
+
+    @property
+    def _tdp_w(self) -> float:
+        tdp = self.type.device.tdp_w
+        return float("nan") if tdp is None else tdp * self.type.tensor_parallel
 
     @property
     def idle_w(self) -> float:
@@ -193,7 +199,7 @@ def profile(
     kv: str = "bf16",
     max_batch: int = 256,
     limits: Limits = Limits(),
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
 ) -> Profile:
     """Profile one instance type for every bucket of a workload.
 
@@ -222,15 +228,25 @@ def profiles(
     kv: str = "bf16",
     max_batch: int = 256,
     limits: Limits = Limits(),
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
 ) -> list[Profile]:
     """Profile several instance types at once; arguments as for :func:`profile`."""
-    context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
+    spec = find_engine(engine) if isinstance(engine, str) else engine
+    engine_limits = replace(
+        spec.limits, max_num_seqs=min(max_batch, spec.limits.max_num_batched_tokens)
+    )
+    inputs, outputs = (np.maximum(x, 1.0) for x in (workload.mean_input, workload.mean_output))
+    context = inputs + outputs
     too_long = context > model.max_position
     found: list[Profile | None] = []
     steps, slots = [], []
     for kind in kinds:
         refusal, short = _refusal(model, kind, weights)
+        unable = spec.too_much(max_batch) or spec.reason(
+            device=kind.device, weight_format=weights, kv_format=kv, tensor=kind.tensor_parallel
+        )
+        if unable is not None:
+            refusal, short = unable, float("nan")
         found.append(_never(kind, workload, refusal, short) if refusal else None)
         if refusal:
             continue
@@ -239,7 +255,7 @@ def profiles(
             model, kind.device,
             parallel=parallel, weight_format=weights, kv_format=kv, context_tokens=context,
         )  # fmt: skip
-        fit = np.minimum(float(max_batch), np.floor(tokens / context))
+        fit = Batching.of(inputs, outputs, engine_limits, tokens, cv2=workload.output_cv2).slots
         slots.append(np.where(too_long, 0.0, fit).ravel())
         steps.append(
             instance_steps(
@@ -249,13 +265,15 @@ def profiles(
                 workload,
                 weights=weights,
                 kv=kv,
-                engine=engine,
+                engine=spec,
                 most_sequences=max_batch,
             )
         )
     able = [g for g, refused in enumerate(found) if refused is None]
     if able:
-        made = _search([kinds[g] for g in able], steps, np.array(slots), workload, limits)
+        made = _search(
+            [kinds[g] for g in able], steps, np.array(slots), workload, limits, float(max_batch)
+        )
         for g, each in zip(able, made, strict=True):
             found[g] = each
     return [each for each in found if each is not None]
@@ -267,9 +285,10 @@ def _search(
     slots: Floats,
     workload: Workload,
     limits: Limits,
+    most: float,
 ) -> list[Profile]:
     """Find the largest number of sequences within the limits by bisection, all at once."""
-    work = _Instances(steps, slots, workload)
+    work = _Instances(steps, slots, workload, most)
     points = np.append(0.0, work.points)
     low = np.zeros(slots.shape, dtype=np.int64)
     high = np.full(slots.shape, len(points) - 1)  # more than all slots: never good
@@ -283,15 +302,14 @@ def _search(
         good = work.broken(n, limits) == 0
         below, above = np.where(good, n, below), np.where(good, above, n)
     runs = slots >= 1
-    within = np.where(work.points[:, None] <= below[:, None, :], work.carried, 0.0).max(axis=1)
-    rate = np.where(runs, np.maximum(work.rate(below), within), 0.0)
-    idle = np.zeros(slots.shape)
+    rate = np.where(runs, work.at(below).rate, 0.0)
+    idle = work.at(np.zeros(slots.shape))
     parts: tuple[Any, ...] = (
         rate,
         np.where(rate > 0, work.broken(above, limits), 0).astype(np.int8),
         slots,
-        np.where(runs, work.ttft(idle), np.inf),
-        np.where(runs, work.tpot(idle), np.inf),
+        np.where(runs, idle.ttft_s(), np.inf),
+        np.where(runs, idle.tpot_s, np.inf),
     )
     names = ("max_rate", "binding", "slots", "least_ttft_s", "least_tpot_s")
     shape = workload.shares.shape
@@ -301,6 +319,8 @@ def _search(
             **{name: part[g].reshape(shape) for name, part in zip(names, parts, strict=True)},
             _steps=steps[g],
             _workload=workload,
+            _most=most,
+            _held=below[g : g + 1],
         )
         for g, kind in enumerate(kinds)
     ]
@@ -352,10 +372,15 @@ def _find_refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple
 
 
 class _Instances:
-    """Instances (T) at n decoding sequences, for every bucket (B = I·J) at once, shapes (T, B)."""
+    """Instances (T) with slots in use, for every bucket (B = I·J) at once, shapes (T, B)."""
 
     def __init__(
-        self, steps: Sequence[Steps], slots: Floats, workload: Workload, plane: int = SECONDS
+        self,
+        steps: Sequence[Steps],
+        slots: Floats,
+        workload: Workload,
+        most: float,
+        plane: int = SECONDS,
     ) -> None:
         columns = workload.shares.shape[1]
 
@@ -363,69 +388,111 @@ class _Instances:
             return np.stack([getattr(each, name)[plane] for each in steps])
 
         self.points = steps[0].sequences
-        self.slots = np.maximum(slots, 1.0)
-        self.output = np.maximum(workload.mean_output, 1.0).ravel()
-        self.prefill = gather("prefill")
+        self._work = Batching(
+            inputs=np.maximum(workload.mean_input, 1.0).ravel(),
+            outputs=np.maximum(workload.mean_output, 1.0).ravel(),
+            budget=steps[0].budget,
+            slots=np.maximum(slots, 1.0),
+            cache_full=slots < most,
+        )
+        self._front_end_s = steps[0].front_end_s
         self._cv2 = workload.output_cv2.ravel()
-        self._decode = gather("decode")
-        self._edge_decode = np.repeat(gather("edge_decode"), columns, axis=2)
-        self._edge_prefill = np.repeat(gather("edge_prefill"), columns, axis=1)
+        self._decode, self._joined = gather("decode"), gather("joined")
+        self._further = gather("further")
+        edges = np.repeat(gather("edge_prefill"), columns, axis=1)
+        self._edge = np.maximum(edges - gather("prefill"), 0.0)
 
     def step(self, n: Floats) -> Floats:
-        """Return a decode step with n sequences; fewer than one on average run alone."""
+        """Return a decode step with n sequences, from 1 up."""
         return self._between(self._decode, *self._place(n))
 
-    def tpot(self, n: Floats) -> Floats:
-        """Return the mean time per output token, prefills in between included."""
-        return self.step(n) + n * self.prefill / self.output
+    def joined(self, n: Floats) -> Floats:
+        """Return a step with n sequences, from 0 up, that a prompt has joined."""
+        at, part = self._place(n)
+        few = n < 1
+        return self._between(self._joined, np.where(few, 0, at + 1), np.where(few, n, part))
 
-    def rate(self, n: Floats) -> Floats:
-        """Return requests/s at n decoding sequences."""
-        return n / (self.output * self.tpot(n))
+    def at(self, held: Floats) -> Arrivals:
+        """Return how instances do with so many slots in use."""
+        return arrivals(
+            self._work,
+            held,
+            decode_s=self.step,
+            joined_s=self.joined,
+            further_s=self._further,
+            crowd=self._crowd,
+            top=self._closed(self._work.slots),
+            cv2=self._cv2,
+            front_end_s=self._front_end_s,
+            edge_s=self._edge,
+        )
 
-    def ttft(self, n: Floats, tpot: Floats | None = None) -> Floats:
-        """Return the P99 wait, the prefill of the upper edge and the first decode step."""
-        tpot = self.tpot(n) if tpot is None else tpot
-        service = self.prefill + self.output * tpot
-        wait = p99_wait_s(self.slots, service, n / (self.output * tpot), self._cv2)
-        first = self._between(self._edge_decode, *self._place(n))
-        return np.asarray(wait + self._edge_prefill + first)
+    def work(self, load: Running) -> Any:
+        """Return what a request takes of the plane; fewer than one on average run alone."""
+        rest = self._work.outputs - 1.0
+        step = self.step(load.seen)
+        first = self.joined(load.seen) - step
+        prompts = self._work.added_s(load.joining, first, self._further)
+        decoding = np.maximum(load.joining * rest, 1.0)
+        return rest * step / decoding + prompts / np.maximum(load.joining, 1e-12)
 
-    def broken(self, n: Floats, limits: Limits) -> npt.NDArray[np.int8]:
-        """Return the code of the limit that is broken at n, 0 where all hold."""
-        tpot = self.tpot(n)
-        busy = (n + n / (self.output * tpot) * self.prefill) / self.slots
-        code = np.where(busy > UTILIZATION, _BINDING.index("utilization"), 0).astype(np.int8)
+    def running(self, held: Floats) -> Running:
+        return running(
+            self._work,
+            held,
+            decode_s=self.step,
+            joined_s=self.joined,
+            further_s=self._further,
+        )
+
+    def broken(self, held: Floats, limits: Limits) -> npt.NDArray[np.int8]:
+        """Return the code of the limit that is broken, 0 where all hold."""
+        found = self.at(held)
+        used = np.maximum(found.slots_used, found.prompts_used)
+        code = np.where(used > UTILIZATION, _BINDING.index("utilization"), 0).astype(np.int8)
         if limits.ttft_p99_s is not None:
-            code[self.ttft(n, tpot) > limits.ttft_p99_s] = _BINDING.index("TTFT")
+            code[found.ttft_s() > limits.ttft_p99_s] = _BINDING.index("TTFT")
         if limits.tpot_mean_s is not None:
-            code[tpot > limits.tpot_mean_s] = _BINDING.index("TPOT")
+            code[found.tpot_s > limits.tpot_mean_s] = _BINDING.index("TPOT")
         return code
 
+    def held(self, rate: Floats, most: Floats) -> Floats:
+        """Return the slots in use, up to some, at which a rate is carried."""
+        low, high = np.zeros_like(rate), np.broadcast_to(most, rate.shape)
+        for _ in range(24):
+            middle = (low + high) / 2
+            under = self.running(middle).rate < rate
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        return np.asarray(np.where(rate > 0, high, 0.0))
+
     @cached_property
-    def carried(self) -> Floats:
-        """Requests/s at each point of the tables, shape (T, K, B)."""
-        points = self.points[:, None]
-        return points / (self.output * self._decode + points * self.prefill[:, None, :])
+    def _crowd(self) -> Crowd:
+        """Requests/s with so many requests in an instance, at the points of the tables."""
+        _, count, buckets = self._decode.shape
+        joining = self._work.joining(self.points[:, None])
+        n = np.maximum(joining * (self._work.outputs - 1.0), np.minimum(self.points[:, None], 1.0))
+        at = np.clip(np.searchsorted(self.points, n, side="right") - 1, 0, count - 2)
+        part = np.clip((n - self.points[at]) / (self.points[at + 1] - self.points[at]), 0.0, 1.0)
+        column = np.arange(buckets)
 
-    def sequences(self, rate: Floats) -> Floats:
-        """Return the number of decoding sequences at which a rate is carried.
+        def between(table: Floats, at: Any) -> Floats:
+            low = table[:, at, column]
+            return np.asarray(low + part * (table[:, at + 1, column] - low))
 
-        The least such number, where a kernel that suits more sequences badly lets the rate fall.
-        Between points a step is linear in it, so what is left is one linear equation.
-        """
-        carried = self.carried
-        reached = carried >= rate[:, None, :] * (1 - 1e-12)
-        first_above = np.where(reached.any(axis=1), reached.argmax(axis=1), len(self.points) - 1)
-        at = np.maximum(first_above - 1, 0)
-        first, second = self.points[at], self.points[at + 1]
-        lower, upper = (self._between(self._decode, at + k, np.zeros(at.shape)) for k in (0, 1))
-        slope = (upper - lower) / (second - first)
-        served = rate * self.output
-        spare = 1.0 - rate * self.prefill
-        many = served * (lower - slope * first) / (spare - served * slope)
-        few = served * self._decode[:, 0] / spare
-        return np.asarray(np.where(rate < carried[:, 0], few, many))
+        step = between(self._decode, at)
+        first = between(self._joined, at + 1) - step
+        step = step + self._work.added_s(joining, first, self._further[:, None])
+        return Crowd(points=self.points, rates=np.moveaxis(joining / step, 1, 0))
+
+    def _closed(self, held: Floats) -> Floats:
+        """Return requests/s with so many slots in use at all times."""
+        again = self._work.again(held)
+        joining = self._work.joining(held, again)
+        n = np.maximum(joining * (self._work.outputs - 1.0), np.minimum(held, 1.0))
+        step = self.step(n)
+        first = self.joined(n) - step
+        added = self._work.added_s(joining * (1.0 + again), first, self._further)
+        return np.asarray(joining / (step + added))
 
     def _place(self, n: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
         n = np.maximum(n, 1.0)

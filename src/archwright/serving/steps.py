@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.hardware import Device
-from archwright.llm import Engine, ParallelPlan, StepBatch, StepCost, Transformer
+from archwright.llm import EngineSpec, ParallelPlan, StepBatch, StepCost, Transformer
 from archwright.llm import engine as find_engine
 from archwright.serving.memo import Memo
 from archwright.serving.workload import Workload
@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 SECONDS, LOW, HIGH, JOULES = range(4)
 """Planes of the tables: seconds, both ends of their 90 % interval, joules of all ranks."""
 
+_MANY = 4.0  # prompts at which the cost of a further one is taken
 _LEAST_TOP = 256  # tables reach at least this many sequences, so that batch limits share them
 
 
@@ -38,6 +39,11 @@ class Steps:
         edge_decode: at the upper edge of each input bucket, shape (4, K, I).
         prefill: the mean prompt of each bucket alone, shape (4, I·J).
         edge_prefill: the longest prompt of each input bucket alone, shape (4, I).
+        joined: a decode step of 0 and then of each number of sequences that the mean prompt of
+            each bucket, or a full chunk of it, has joined, shape (4, K + 1, I·J).
+        further: what each further prompt adds to a step, shape (4, I·J).
+        budget: most tokens a step.
+        front_end_s: seconds of the engine's front end a request.
     """
 
     device: Device
@@ -46,6 +52,10 @@ class Steps:
     edge_decode: Floats
     prefill: Floats
     edge_prefill: Floats
+    joined: Floats
+    further: Floats
+    budget: float
+    front_end_s: float
 
 
 KEPT: Memo[Steps] = Memo(2048)
@@ -60,7 +70,7 @@ def instance_steps(
     *,
     weights: str = "bf16",
     kv: str = "bf16",
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
     most_sequences: int = _LEAST_TOP,
 ) -> Steps:
     """Return the costs of an instance's steps, kept for the next who asks.
@@ -123,6 +133,7 @@ def _tabulate(cost: StepCost, workload: Workload, octaves: int) -> Steps:
     planes = np.stack([step.seconds, step.low, step.high, step.joules])
     decode, prefill = planes[:, decodes], planes[:, ~decodes, 0].copy()
     buckets = inputs.size
+    joined, further = _joined(cost, sequences, inputs, contexts[: inputs.size])
     return Steps(
         device=cost.device,
         sequences=sequences,
@@ -130,4 +141,33 @@ def _tabulate(cost: StepCost, workload: Workload, octaves: int) -> Steps:
         edge_decode=decode[..., buckets:],
         prefill=prefill[..., :buckets],
         edge_prefill=prefill[..., buckets:],
+        joined=joined,
+        further=further,
+        budget=float(cost.spec.limits.max_num_batched_tokens),
+        front_end_s=cost.spec.front_end_s,
     )
+
+
+def _joined(
+    cost: StepCost, sequences: Floats, inputs: Floats, contexts: Floats
+) -> tuple[Floats, Floats]:
+    """Return steps that prompts have joined, and what a further prompt adds."""
+    inputs = np.maximum(inputs, 1.0)
+    budget = float(cost.spec.limits.max_num_batched_tokens)
+    many = np.clip(np.floor(budget / inputs), 1.0, _MANY)
+    chunk = np.minimum(inputs, budget)
+    running = np.concatenate([[0.0], sequences, [0.0]])[:, None]
+    requests = np.where(np.arange(len(running))[:, None] == len(running) - 1, many, 1.0)
+    step = cost(
+        StepBatch(
+            decode_batch=running,
+            decode_context=contexts,
+            prefill_requests=requests,
+            prefill_query_tokens=chunk,
+            prefill_context_tokens=0.5 * (inputs + chunk),
+        )
+    )
+    planes = np.stack([step.seconds, step.low, step.high, step.joules])
+    joined = planes[:, :-1].copy()
+    more = (planes[:, -1] - joined[:, 0]) / np.maximum(many - 1.0, 1.0)
+    return joined, np.maximum(np.where(many > 1, more, joined[:, 0]), 0.0)
