@@ -15,13 +15,13 @@ from archwright.specification import from_mapping, replace_path, to_mapping
 
 _ROWS = {row["model"]: row for row in catalogue_rows("archwright.llm", "architectures.csv")}
 # Printed 30 and 3 are cut, not rounded, and so are the 1T and 32B of Kimi; makers of gpt-oss
-# leave the embedding out of the active parameters, MiniMax both embeddings, DeepSeek rounds
-# 37.55 down. The 109B of Llama 4 Scout have its vision encoder too.
+# and GLM leave the embedding out of the active parameters, MiniMax both embeddings, DeepSeek
+# rounds 37.55 down. The 109B of Llama 4 Scout have its vision encoder too.
 _CUT = {"Kimi-K2.5"}
 _TOTAL_EXCEPTIONS = {"Qwen3-30B-A3B", "Llama-4-Scout-17B-16E", *_CUT}
 _ACTIVE_EXCEPTIONS = {
     *("Qwen3-30B-A3B", "gpt-oss-120b", "gpt-oss-20b", "DeepSeek-R1", "DeepSeek-V3"),
-    *("MiniMax-M2.5", *_CUT),
+    *("MiniMax-M2.5", "GLM-5", *_CUT),
 }
 
 

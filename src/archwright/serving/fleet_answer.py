@@ -378,8 +378,8 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
         )
     elif np.isfinite(over):
         lines.append(
-            f"What binds: memory, {100 * over:.3g} % short. A smaller weight format, a wider instance or "
-            "a device with more memory would help."
+            f"What binds: memory, {100 * over:.3g} % short. A smaller weight format, a wider "
+            "instance or a device with more memory would help."
         )
     return lines
 

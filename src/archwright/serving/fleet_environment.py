@@ -27,7 +27,7 @@ from archwright.formats import kv_format, weight_format
 from archwright.hardware import device
 from archwright.hardware.devices import device_set
 from archwright.hardware.energy import power_label
-from archwright.llm import Engine, own_scores
+from archwright.llm import EngineSpec, own_scores
 from archwright.llm import engines as engine_names
 from archwright.llm.inference import read_engine
 from archwright.llm.quality import quality
@@ -368,9 +368,9 @@ class FleetEnvironment:
     @property
     def other_engines(self) -> list[str]:
         """Names of the engines of the catalogue that this study does not run."""
-        return [name for name in engine_names() if name != self.specification.engine]
+        return [name for name in engine_names() if name != self.planner.engine.name]
 
-    def find_engine(self, name: str) -> Engine:
+    def find_engine(self, name: str) -> EngineSpec:
         """Return an engine by name."""
         return read_engine(name, self.folder)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from archwright.errors import InfeasibleError
-from archwright.llm import Engine
+from archwright.llm import EngineSpec
 from archwright.serving.fleet_planning import FleetPlanner, Plan
 
 __all__ = ["Flip", "find_flips"]
@@ -46,7 +46,7 @@ def find_flips(
     planner: FleetPlanner,
     design: Mapping[str, Any],
     plan: Plan,
-    engines: Mapping[str, Engine],
+    engines: Mapping[str, EngineSpec],
 ) -> list[Flip]:
     """Return the changes that change which types serve or which offers are rented.
 
@@ -142,6 +142,6 @@ def _busy(planner: FleetPlanner, change: float) -> float:
     return min(planner.specification.utilization * (1 + change), 1.0)
 
 
-def _engine(planner: FleetPlanner, engine: Engine, change: float) -> FleetPlanner:
+def _engine(planner: FleetPlanner, engine: EngineSpec, change: float) -> FleetPlanner:
     del change
     return planner.changed(engine=engine)

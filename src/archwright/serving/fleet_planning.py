@@ -16,7 +16,7 @@ import numpy.typing as npt
 from archwright.errors import InfeasibleError
 from archwright.hardware.devices import device_set
 from archwright.hardware.offers import Offer
-from archwright.llm import Engine, Transformer
+from archwright.llm import EngineSpec, Transformer
 from archwright.serving.achieved import Achieved, achieved
 from archwright.serving.fleet_bound import Relaxed, relax
 from archwright.serving.fleet_offers import Market, Region
@@ -114,7 +114,7 @@ class FleetPlanner:
     workload: Workload
     rate_per_s: float
     market: Market
-    engine: Engine
+    engine: EngineSpec
     find_model: Callable[[str], Transformer]
 
     @property

@@ -29,13 +29,14 @@ from archwright.errors import SpecificationError
 from archwright.hardware import Device, timing
 from archwright.hardware.energy import power_w
 from archwright.llm import (
-    Engine,
+    EngineSpec,
     ParallelPlan,
     Transformer,
     free_kv_bytes,
     kv_capacity_tokens,
     supports,
 )
+from archwright.llm import engine as find_engine
 from archwright.serving.instances import Instances
 from archwright.serving.latency import Latency
 from archwright.serving.limits import Limits, Rule, rule
@@ -224,7 +225,7 @@ def profile(
     kv: str = "bf16",
     max_batch: int = 256,
     limits: Limits = _NO_LIMITS,
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
     utilization: float = UTILIZATION,
     rate_per_s: float | None = None,
     error: float = 0.0,
@@ -262,7 +263,7 @@ def profiles(
     kv: str = "bf16",
     max_batch: int = 256,
     limits: Limits = _NO_LIMITS,
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
     utilization: float = UTILIZATION,
     rate_per_s: float | None = None,
     error: float = 0.0,
@@ -271,9 +272,15 @@ def profiles(
     context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
     too_long = context > model.max_position
     found: list[Profile | None] = []
-    steps, slots = [], []
+    run, slots = [], []
+    spec = find_engine(engine) if isinstance(engine, str) else engine
     for kind in kinds:
         refusal, short = _refusal(model, kind, weights)
+        unable = spec.too_much(max_batch) or spec.reason(
+            device=kind.device, weight_format=weights, kv_format=kv, tensor=kind.tensor_parallel
+        )
+        if unable is not None:
+            refusal, short = unable, float("nan")
         found.append(_never(kind, workload, limits, refusal, short) if refusal else None)
         if refusal:
             continue
@@ -284,12 +291,10 @@ def profiles(
         )  # fmt: skip
         fit = np.minimum(float(max_batch), np.floor(tokens / context))
         slots.append(np.where(too_long, 0.0, fit).ravel())
-        steps.append(
-            instance_steps(
-                model, kind.device, parallel, workload,
-                weights=weights, kv=kv, engine=engine, most_sequences=max_batch,
-            )
-        )  # fmt: skip
+        run.append((kind.device, parallel))
+    steps = instance_steps(
+        model, run, workload, weights=weights, kv=kv, engine=spec, most_sequences=max_batch
+    )
     able = [g for g, refused in enumerate(found) if refused is None]
     if able:
         search = _Search(steps, np.array(slots), workload, limits, utilization, rate_per_s, error)
