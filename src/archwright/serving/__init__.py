@@ -1,5 +1,6 @@
 """Serving: workloads and traces, what an instance can carry, and the fleet that is cheapest."""
 
+from archwright.llm import EngineLimits
 from archwright.serving.fleet_environment import (
     FleetEnvironment,
     FleetSpecification,
@@ -13,6 +14,7 @@ from archwright.serving.workload import Workload, generate, workload
 
 __all__ = [
     "CountLimit",
+    "EngineLimits",
     "FleetEnvironment",
     "FleetPlan",
     "FleetSpecification",

@@ -47,7 +47,7 @@ class FleetSpecification:
     growth: float = option(1.0, low=0.0, doc="factor on the rate")
     limits: Limits = option(factory=Limits, doc="what the fleet must hold")
     engine: str = option(
-        "overlapped", doc="engine whose time on the host is added to each step: name or file"
+        "vllm-0.19.0", doc="engine of the catalogue, or a file that calibrate wrote"
     )
     devices: tuple[str, ...] = option(_DEVICES, doc="what may be rented")
     tensor_parallel: tuple[int, ...] = option((1, 2, 4, 8), low=1, doc="instance widths")

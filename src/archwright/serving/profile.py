@@ -168,7 +168,10 @@ class Profile:
         watts = self.idle_w * np.clip(1.0 - busy, 0.0, 1.0) + rate * joules.work(load)
         # what a further prompt adds is of a step that draws more than the first
         watts = np.minimum(watts, self._tdp_w)
-        values = (*(each.ttft_s() for each in found), *(each.tpot_s for each in found), watts)
+        ttft, tpot = ([read(each) for each in found] for read in (Arrivals.ttft_s, _tpot_s))
+        for ends in (ttft, tpot):  # of steps that all are shorter another may be seen
+            ends[1], ends[2] = np.minimum(ends[1], ends[0]), np.maximum(ends[2], ends[0])
+        values = (*ttft, *tpot, watts)
         shaped = [value.reshape(shape) for value in values]
         return Operation(
             ttft_s=shaped[0], ttft_low_s=shaped[1], ttft_high_s=shaped[2],
@@ -254,6 +257,7 @@ def profiles(
         tokens = kv_capacity_tokens(
             model, kind.device,
             parallel=parallel, weight_format=weights, kv_format=kv, context_tokens=context,
+            usable=spec.kv_share,
         )  # fmt: skip
         fit = Batching.of(inputs, outputs, engine_limits, tokens, cv2=workload.output_cv2).slots
         slots.append(np.where(too_long, 0.0, fit).ravel())
@@ -371,6 +375,10 @@ def _find_refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple
     return f"weights need {need / 1e9:.0f} of {have / 1e9:.0f} GB an accelerator", need / have - 1
 
 
+def _tpot_s(found: Arrivals) -> Floats:
+    return np.asarray(found.tpot_s)
+
+
 class _Instances:
     """Instances (T) with slots in use, for every bucket (B = I·J) at once, shapes (T, B)."""
 
@@ -463,7 +471,8 @@ class _Instances:
             middle = (low + high) / 2
             under = self.running(middle).rate < rate
             low, high = np.where(under, middle, low), np.where(under, high, middle)
-        return np.asarray(np.where(rate > 0, high, 0.0))
+        full = self.running(most).rate <= rate * (1 + 1e-12)  # steps of fewer may take longer
+        return np.asarray(np.where(full, most, np.where(rate > 0, high, 0.0)))
 
     @cached_property
     def _crowd(self) -> Crowd:
