@@ -294,7 +294,7 @@ def _trade_offs(
     limited = [name for text in goal.subject_to for name in Expression(text).names]
     watts = [metric.name for metric in environment.metrics if metric.unit == "W"]
     names = dict.fromkeys([*goal.metrics[1:], *limited, *watts])
-    others = [quantities[name] for name in names if name != goal.minimize[0]]
+    others = [quantities[n] for n in names if n != goal.minimize[0] and n in quantities]
     # only the designs that take the step are named, and there are few of them
     steps = next_steps(quantities[goal.minimize[0]], others, chosen=best, feasible=feasible)
     sentences = []

@@ -253,7 +253,9 @@ def load_offers(path: str | Path) -> list[Offer]:
         device = _device_of(row)
         if row.number("usd_per_hour", low=0.0) <= 0:
             raise row.error("usd_per_hour", "a price above 0")
+        kind = row.values.get("kind") or "on-demand"
         name = row.values.get("name") or f"{size}x{device}"
+        name = name if kind == "on-demand" else f"{name} ({kind})"
         place = (row.values.get("cloud") or "own", row.values.get("region", ""), name)
         first = seen.setdefault(place, row.line)
         if first != row.line:
@@ -261,7 +263,7 @@ def load_offers(path: str | Path) -> list[Offer]:
         try:
             offer = Offer(
                 name, device, size, row.number("usd_per_hour", low=0.0), place[0], place[1],
-                cast(OfferKind, row.values.get("kind") or "on-demand"),
+                cast(OfferKind, kind),
                 _whole(row, "available", low=0) if row.values.get("available") else None,
                 source=Source(source=f"{path.name}:{row.line}", flag="sourced"),
             )  # fmt: skip

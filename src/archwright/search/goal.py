@@ -163,6 +163,12 @@ class Goal:
                         f"[goal].subject_to: in {text!r}: nothing limits {of!r}, so there is no "
                         f"chance of it; add a limit, such as '{of} <= 1'"
                     )
+            for name, least in self.chances():
+                if not 0 <= least <= 1:
+                    raise SpecificationError(
+                        f"[goal].subject_to: chance({name}): expected a probability from 0 to 1, "
+                        f"found {least:g}"
+                    )
             rule.check_names([*known, *(f"{CHANCE}{name}" for name in self._limits)])
 
     @property
@@ -178,6 +184,26 @@ class Goal:
             elif rule.names == (ast.unparse(right),):
                 turned = ">=" if symbol[0] == "<" else "<="
                 found[rule.names[0]] = turned, float(rule.side(left, {}))
+        return found
+
+    def chances(self) -> list[tuple[str, float]]:
+        """Return (metric, least chance) of each line that asks a limit to hold with a chance.
+
+        >>> Goal(minimize=["c"], subject_to=["p <= 1", "chance(p) >= 0.9"]).chances()
+        [('p', 0.9)]
+        """
+        found = []
+        for rule in self._rules:
+            compared = rule.comparison()
+            assert compared is not None
+            left, symbol, right = compared
+            (name,) = rule.names if len(rule.names) == 1 else ("",)
+            if not name.startswith(CHANCE):
+                continue
+            turned = isinstance(left, ast.Constant)
+            if symbol[0] == ("<" if turned else ">"):
+                least = float(rule.side(left if turned else right, {}))
+                found.append((name.removeprefix(CHANCE), least))
         return found
 
     def _columns(self, measurements: Measurements) -> dict[str, Floats]:

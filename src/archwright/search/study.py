@@ -162,6 +162,9 @@ class Study:
         if environment.space.size == 0:
             raise SpecificationError("require: no design of the space meets it")
         goal.check(environment.metrics)
+        adapt: Any = getattr(environment, "for_goal", None)
+        if adapt is not None:  # what the goal asks may change how the environment plans
+            environment = adapt(goal)
         self.environment = environment
         self.goal = goal
         self.searcher: Searcher = (

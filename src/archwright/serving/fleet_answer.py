@@ -56,12 +56,14 @@ class TodayPlan:
 
     Attributes:
         usd_per_hour: its bill.
+        rented: the offers that hold it, and where.
         quality: of the model it serves; NaN where unknown.
         plan: what it does at the load planned for; None where it cannot carry it.
         why: why it cannot.
     """
 
     usd_per_hour: float
+    rented: str
     quality: float
     plan: Plan | None
     why: str
@@ -222,19 +224,16 @@ class Answer:
             "max_batch": today.max_batch,
             "devices": "all",
         }
-        from archwright.serving.fleet_environment import _instance_type
-
-        fixed = {k.name: 0 for k in planner.types}
-        for name, count in today.fleet.items():
-            if count:
-                fixed[_instance_type(name).name] += count
+        fixed = {kind.name: 0 for kind in planner.types} | self.environment.today_fleet
         plan, why = None, ""
         try:
             plan = planner.plan(design, fixed=fixed)
         except InfeasibleError as error:
             why = str(error)
+        bill, rented = planner.bill(fixed)
         return TodayPlan(
-            usd_per_hour=planner.bill(fixed),
+            usd_per_hour=bill,
+            rented=rented,
             quality=float(self.environment.quality(design).value),
             plan=plan,
             why=why,
@@ -376,7 +375,7 @@ def why_infeasible(environment: FleetEnvironment, designs: Sequence[Design]) -> 
         lines.append(
             f"What binds: {rule.words}, {_over(over)} its limit of {rule.limit_s:g} s. {change}"
         )
-    elif np.isfinite(over):
+    elif getattr(problem, "memory", False) and np.isfinite(over):
         lines.append(
             f"What binds: memory, {100 * over:.3g} % short. A smaller weight format, a wider "
             "instance or a device with more memory would help."

@@ -99,6 +99,7 @@ _PROVENANCE = {
     "accelerators": "analytic",
     "idle_accelerators": "analytic",
 }
+_VARIANTS = ("instruct", "base")
 _ENERGY = ("power_w", "joules_per_token")
 _DESIGN = ("model", "weights", "kv", "max_batch", "devices")
 
@@ -131,6 +132,14 @@ class FleetEnvironment:
     ) -> None:
         self.specification = specification
         self.folder = folder or Path()
+        if not (specification.variant == "base" or specification.variant.startswith("instruct")):
+            raise SpecificationError(
+                f"environment.variant: {unknown('variant', specification.variant, _VARIANTS)}"
+            )
+        for key in ("devices", "kinds", "tensor_parallel"):
+            if not getattr(specification, key):
+                what = {"tensor_parallel": "width", "kinds": "kind"}.get(key, "device")
+                raise SpecificationError(f"environment.{key}: expected at least one {what}")
         if specification.discount == 1.0:
             raise SpecificationError("environment.discount: expected below 1, found 1.0")
         self.workload: Workload = workload(
@@ -276,7 +285,7 @@ class FleetEnvironment:
         False
         """
         worth = np.ones(len(designs), dtype=bool)
-        scarce = self.market.available or any(
+        scarce = any(
             o.available is not None for region in self.market.regions for o in region.offers
         )
         if scarce or self.specification.survive_loss or not bounds(goal):
@@ -473,6 +482,21 @@ class FleetEnvironment:
     def _named(self) -> Mapping[str, Callable[[str], object]]:
         return {"model": self.planner.find_model, "weights": weight_format, "kv": kv_format}
 
+    def for_goal(self, goal: Goal) -> FleetEnvironment:
+        """Return the environment that plans for the chances that a goal asks of the limits."""
+        asked = [
+            least
+            for rule in self.planner.rules
+            for name, least in goal.chances()
+            if name == rule.name
+        ]
+        confidence = min(max([self.specification.confidence, *asked]), 0.999)
+        if confidence <= self.specification.confidence:
+            return self
+        specification = replace(self.specification, confidence=confidence)
+        vary = self.space.parameters
+        return FleetEnvironment(specification, vary=vary, folder=self.folder)
+
     def _check_today(self, today: Today) -> None:
         for name, count in today.fleet.items():
             _check_whole(f"environment.today.fleet.{name}", count, least=0)
@@ -484,11 +508,30 @@ class FleetEnvironment:
         for key, find in self._named.items():
             _check_name(f"environment.today.{key}", getattr(today, key), find)
         _check_whole("environment.today.max_batch", today.max_batch, least=1)
-        _ = self.today_planner
+        planner = self.today_planner
+        assert planner is not None
+        try:
+            planner.bill(self.today_fleet)
+        except InfeasibleError as error:
+            raise SpecificationError(f"environment.today.fleet: {error}") from None
+
+    @cached_property
+    def today_fleet(self) -> dict[str, int]:
+        """What runs today: name of an instance type to its number."""
+        today = self.specification.today
+        found: dict[str, int] = {}
+        for name, count in ({} if today is None else today.fleet).items():
+            if count:
+                kind = _instance_type(name).name
+                found[kind] = found.get(kind, 0) + count
+        return found
 
     @cached_property
     def today_planner(self) -> FleetPlanner | None:
-        """The planner of what runs today, whose devices and widths may be others."""
+        """The planner of what runs today, whose devices and widths may be others.
+
+        Where the study's cloud does not rent all of it, what it costs elsewhere is compared.
+        """
         today = self.specification.today
         if today is None:
             return None
@@ -498,16 +541,22 @@ class FleetEnvironment:
             devices=tuple(dict.fromkeys(k.device.name for k in kinds)),
             tensor_parallel=tuple(sorted({k.tensor_parallel for k in kinds})),
             survive_loss=False,
+            confidence=0.5,
         )
         devices = [device(name) for name in changed.devices]
-        try:
-            sold = market(changed, devices, self.folder)
-        except SpecificationError:  # not in this cloud; what it costs elsewhere is the comparison
+        problem: Exception | None = None
+        for place in (changed, replace(changed, cloud=None, region=None)):
             try:
-                sold = market(replace(changed, cloud=None, region=None), devices, self.folder)
-            except SpecificationError as error:
-                raise SpecificationError(f"environment.today.fleet: {error}") from None
-        return self.planner.changed(specification=changed, market=sold)
+                planner = self.planner.changed(
+                    specification=changed, market=market(place, devices, self.folder)
+                )
+                planner.bill(self.today_fleet)
+            except (SpecificationError, InfeasibleError) as error:
+                problem = problem or error
+                continue
+            return planner
+        text = str(problem).partition(": ")[2] if ": " in str(problem) else str(problem)
+        raise SpecificationError(f"environment.today.fleet: {text or problem}")
 
 
 class _FleetFactory:
@@ -596,7 +645,7 @@ def _parameters(vary: Mapping[str, Parameter]) -> dict[str, Parameter]:
     default: dict[str, Parameter] = {
         "model": Choice(_MODELS),
         "weights": Choice(["bf16", "fp8", "int4_weight"]),
-        "kv": Choice(["bf16", "int8"]),
+        "kv": Choice(["bf16", "fp8"]),
         "max_batch": Ordinal([32, 64, 128, 256]),
         "devices": Choice(["all"]),
     }

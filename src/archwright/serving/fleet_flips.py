@@ -15,7 +15,7 @@ from archwright.serving.fleet_planning import FleetPlanner, Plan
 __all__ = ["Flip", "find_flips"]
 
 _CHANGES = (0.05, 0.10, 0.20)
-"""Relative changes that are tried: the largest, and where it flips the answer, the smaller."""
+"""Relative changes that are tried, until one flips the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +65,10 @@ def find_flips(
     found = []
     for assumption in _assumptions(planner, plan):
         for sign in (1.0, -1.0):
-            flip = None
-            for size in (_CHANGES[-1], *_CHANGES[:-1]):
-                now = _flip(assumption, sign * size, design, plan)
-                if now is None and size == _CHANGES[-1]:
-                    break
-                if now is not None and (flip is None or size < abs(flip.change)):
-                    flip = now
-                    if size < _CHANGES[-1]:
-                        break
-            if flip is not None:
-                found.append(flip)
+            flips = (_flip(assumption, sign * size, design, plan) for size in _CHANGES)
+            first = next((flip for flip in flips if flip is not None), None)
+            if first is not None:
+                found.append(first)
     for name, engine in engines.items():
         other = _Assumption(
             name=f"the engine {name}",

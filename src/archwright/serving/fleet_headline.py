@@ -197,7 +197,7 @@ def today_line(answer: Answer) -> str:
     words = joined([f"{n} × {name}" for name, n in specification.today.fleet.items() if n])
     score = f"{_score(float(answer.quality.value))} against {_score(today.quality)} today"
     return (
-        f"Today: {words} running {specification.today.model} for "
+        f"Today: {words} ({today.rented}) running {specification.today.model} for "
         f"{amount(today.usd_per_hour, '$')} an hour; the plan {verb} {amount(abs(change), '$')} "
         f"an hour{more} ({signed(change / today.usd_per_hour)}), with {specification.benchmark} "
         f"{score}."
@@ -207,8 +207,8 @@ def today_line(answer: Answer) -> str:
 def _flip_line(answer: Answer) -> str:
     if not answer.flips:
         return (
-            "Prices, rate, length and busy slots ± 20 %, and another engine, each alone, leave "
-            "what is rented as it is, in other numbers."
+            "Prices, rate, length and busy slots ± 5, 10 and 20 %, and another engine, each "
+            "alone, leave what is rented as it is, in other numbers."
         )
     first = answer.flips[0]
     then = "no fleet holds the limits" if first.plan is None else f"rent {rent_words(first.plan)}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from archwright.errors import SpecificationError
+from archwright.errors import SpecificationError, unknown
 from archwright.hardware import Device
 from archwright.hardware.offers import Offer
 from archwright.hardware.prices import load_offers, load_prices, offers, sells_offers
@@ -35,6 +35,13 @@ class Region:
         """Cloud and region in words."""
         return f"{self.cloud} {self.region}".strip()
 
+    def accelerators(self, device: str) -> int | None:
+        """Return how many accelerators of a device can be had; None for no limit."""
+        own = [o for o in self.offers if o.device == device]
+        if any(o.available is None for o in own):
+            return None
+        return sum(o.accelerators * (o.available or 0) for o in own)
+
     def dollars_an_accelerator(self, device: str, width: int = 1) -> float:
         """Return the least price of one accelerator in an offer of so many; inf without."""
         fit = [o for o in self.offers if o.device == device and o.accelerators >= width]
@@ -50,14 +57,12 @@ class Market:
         divisible: instances pay for their accelerators alone, as if nodes could be shared.
         devices: those that are sold somewhere.
         unpriced: names of those that are not.
-        available: device to accelerators that can be had, where the price is divisible.
     """
 
     regions: tuple[Region, ...]
     divisible: bool
     devices: tuple[Device, ...]
     unpriced: tuple[str, ...] = ()
-    available: dict[str, int]
 
     def price(self, kind: InstanceType, region: Region | None = None) -> float:
         """Return the least dollars an hour of one instance, its part of an offer; inf if none."""
@@ -109,7 +114,6 @@ def market(specification: FleetSpecification, devices: Sequence[Device], folder:
     names = [d.name for d in devices]
     own = None if specification.prices is None else folder / specification.prices
     by_accelerator = own is not None and not sells_offers(own)
-    available: dict[str, int] = {}
     if own is None:
         found = offers(
             names, cloud=specification.cloud, region=specification.region,
@@ -117,14 +121,14 @@ def market(specification: FleetSpecification, devices: Sequence[Device], folder:
         )  # fmt: skip
     elif by_accelerator:
         found = []
+        _check_own(specification, own)
         for row in load_prices(own):
             if specification.region in (None, row.region) or not row.region:
                 found.append(
                     Offer(row.device, row.device, 1, row.usd_per_hour, "own",
-                          row.region or specification.region or "", source=row.source)
+                          row.region or specification.region or "",
+                          available=row.available, source=row.source)
                 )  # fmt: skip
-                if row.available is not None:
-                    available[row.device] = available.get(row.device, 0) + row.available
     else:
         found = _chosen(load_offers(own), specification, own)
     divisible = by_accelerator or specification.pricing == "accelerator"
@@ -139,7 +143,6 @@ def market(specification: FleetSpecification, devices: Sequence[Device], folder:
         divisible=divisible,
         devices=tuple(d for d in devices if d.name in sold),
         unpriced=tuple(name for name in names if name not in sold),
-        available=available if divisible else {},
     )
     _check_widths(specification, made)
     return made
@@ -155,21 +158,57 @@ def _chosen(found: list[Offer], specification: FleetSpecification, path: Path) -
                 f"environment.{key}: {path.name} has no {wanted!r}; it has {', '.join(known)}"
             )
         found = [o for o in found if wanted in (None, getattr(o, key))]
-    return [o for o in found if o.kind in specification.kinds]
+    taken = [o for o in found if o.kind in specification.kinds]
+    if not taken:
+        kinds = sorted({o.kind for o in found})
+        raise SpecificationError(
+            f"environment.kinds: {path.name} has no offer that is "
+            f"{' or '.join(specification.kinds)}; it has {', '.join(kinds)}"
+        )
+    return taken
+
+
+def _check_own(specification: FleetSpecification, path: Path) -> None:
+    """Refuse to narrow a list of accelerator-hours by what it does not have."""
+    if specification.cloud is not None:
+        raise SpecificationError(
+            f"environment.cloud: {path.name} is a list of accelerator-hours without clouds; leave "
+            "it out, or give the list the columns accelerators and cloud"
+        )
+    if "on-demand" not in specification.kinds:
+        raise SpecificationError(
+            f"environment.kinds: {path.name} is a list of accelerator-hours without kinds; "
+            "expected on-demand"
+        )
+    known = sorted({row.region for row in load_prices(path)})
+    if specification.region is not None and not {specification.region, ""} & set(known):
+        raise SpecificationError(
+            f"environment.region: {unknown('region', specification.region, known)} in {path.name}"
+        )
 
 
 def _divided(found: Sequence[Offer]) -> list[Offer]:
-    """Return the cheapest accelerator-hour of each device in each region as an offer of one."""
-    best: dict[tuple[str, str, str], Offer] = {}
+    """Return the cheapest accelerator-hour of each device in each region as an offer of one.
+
+    As many can be had as all offers of the device in the region hold together.
+    """
+    alike: dict[tuple[str, str, str], list[Offer]] = {}
     for offer in found:
-        each = replace(
-            offer, accelerators=1, usd_per_hour=offer.usd_per_hour / offer.accelerators,
-            available=None,
-        )  # fmt: skip
-        key = (offer.cloud, offer.region, offer.device)
-        if key not in best or each.usd_per_hour < best[key].usd_per_hour:
-            best[key] = each
-    return list(best.values())
+        alike.setdefault((offer.cloud, offer.region, offer.device), []).append(offer)
+    divided = []
+    for offers_ in alike.values():
+        usable = [o for o in offers_ if o.available != 0] or offers_
+        best = min(usable, key=lambda o: o.usd_per_hour / o.accelerators)
+        room = [None if o.available is None else o.available * o.accelerators for o in offers_]
+        divided.append(
+            replace(
+                best,
+                accelerators=1,
+                usd_per_hour=best.usd_per_hour / best.accelerators,
+                available=None if None in room else sum(n for n in room if n is not None),
+            )
+        )
+    return divided
 
 
 def _regions(found: Sequence[Offer]) -> tuple[Region, ...]:
@@ -191,22 +230,18 @@ def _regions(found: Sequence[Offer]) -> tuple[Region, ...]:
 
 
 def _replaces(other: Region, one: Region) -> bool:
-    """Say whether a region sells everything that one does, no dearer and no scarcer."""
+    """Say whether a region sells everything that one does, no dearer and without a limit."""
 
     def replaced(offer: Offer) -> bool:
         return any(
             o.device == offer.device
             and o.accelerators == offer.accelerators
             and o.usd_per_hour <= offer.usd_per_hour
-            and _plenty(o) >= _plenty(offer)
+            and o.available is None
             for o in other.offers
         )
 
     return all(replaced(offer) for offer in one.offers)
-
-
-def _plenty(offer: Offer) -> float:
-    return float("inf") if offer.available is None else float(offer.available)
 
 
 def _nothing_sold(specification: FleetSpecification, names: Sequence[str]) -> str:

@@ -5,15 +5,17 @@ Everything that solves stands here; the report draws what it is given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archwright.errors import InfeasibleError
+from archwright.errors import InfeasibleError, SpecificationError
 from archwright.hardware.devices import device_set
 from archwright.hardware.offers import Offer
 from archwright.llm import EngineSpec, Transformer
@@ -25,7 +27,7 @@ from archwright.serving.limits import Rule, rule
 from archwright.serving.memo import Memo
 from archwright.serving.plan import CountLimit, FleetPlan, GpuProfile, Way, plan_fleet
 from archwright.serving.profile import InstanceType, Profile, instance_types, profiles
-from archwright.serving.servable import check_servable
+from archwright.serving.servable import check_servable, infeasible
 from archwright.serving.workload import Workload
 
 __all__ = ["SAFE", "FleetPlanner", "Plan"]
@@ -127,6 +129,11 @@ class FleetPlanner:
         """The limits."""
         return self.specification.limits.rules
 
+    @property
+    def error(self) -> float:
+        """Standard deviations of step times at which limits are planned to hold."""
+        return NormalDist().inv_cdf(self.specification.confidence)
+
     @cached_property
     def types(self) -> list[InstanceType]:
         """What may be rented, each device at each width that an offer holds."""
@@ -155,7 +162,7 @@ class FleetPlanner:
         self,
         design: Design,
         *,
-        error: float = 0.0,
+        error: float | None = None,
         only: Sequence[str] | None = None,
         without: Sequence[str] = (),
         fixed: Mapping[str, int] | None = None,
@@ -166,7 +173,7 @@ class FleetPlanner:
         Args:
             design: model, weights, kv, max_batch, devices.
             error: how wrong to take step times, in standard deviations; :data:`SAFE` makes limits
-                hold with 90 %.
+                hold with 90 %. By default as the specification's confidence asks.
             only: devices that may be rented.
             without: devices that may not.
             fixed: type to its exact number of instances.
@@ -176,11 +183,14 @@ class FleetPlanner:
             InfeasibleError: nothing meets the limits; the message says which binds and by how
                 much, and ``violation`` how far it is, relative.
         """
+        error = self.error if error is None else error
         found = tuple(
             p
             for p in self.profiles(design, error=error)
             if (only is None or p.type.device.name in only) and p.type.device.name not in without
         )
+        if not found:
+            raise InfeasibleError("no device that the design may rent is left")
         self.check(design, found)
         survive = self.specification.survive_loss if survive_loss is None else survive_loss
         options: dict[str, Any] = {"fixed": fixed, "survive_loss": survive}
@@ -192,7 +202,7 @@ class FleetPlanner:
             offers = [o for region in regions for o in region.offers if o.device in rented]
             fleet = self._solve(able, [1.0] * len(able), offers=offers, shapes=shapes, **options)
             region = next(r for r in regions if (r.cloud, r.region) == (fleet.cloud, fleet.region))
-            return self._made(fleet, able, region, error)
+            return self._made(fleet, able, region)
         best: tuple[FleetPlan, Region, list[Profile]] | None = None
         failed: InfeasibleError | None = None
         for region in sorted(regions, key=lambda r: self._relaxed(found, r)):
@@ -203,9 +213,13 @@ class FleetPlanner:
                 for p in found
                 if not p.refusal and np.isfinite(self.market.price(p.type, region))
             ]
+            if not sold:
+                continue
             prices = [self.market.price(p.type, region) for p in sold]
             try:
-                fleet = self._solve(sold, prices, limits=self._count_limits(sold), **options)
+                fleet = self._solve(
+                    sold, prices, limits=self._count_limits(sold, region), **options
+                )
             except InfeasibleError as error_:
                 failed = failed or error_
                 continue
@@ -213,7 +227,7 @@ class FleetPlanner:
                 best = fleet, region, sold
         if best is None:
             raise failed or InfeasibleError("nothing is rented")
-        return self._made(best[0], best[2], best[1], error)
+        return self._made(best[0], best[2], best[1])
 
     def bound(self, design: Design) -> Relaxed:
         """Return the relaxed fleet of a design, whose cost the exact one is never below.
@@ -222,7 +236,7 @@ class FleetPlanner:
             InfeasibleError: nothing meets the limits, as for :meth:`plan`. A design that only
                 lacks accelerators is found by the exact plan alone.
         """
-        found = self.profiles(design)
+        found = self.profiles(design, error=self.error)
         self.check(design, found)
         return relax(
             found,
@@ -248,21 +262,38 @@ class FleetPlanner:
             self.specification.limits,
         )
 
-    def bill(self, fixed: Mapping[str, int]) -> float:
-        """Return dollars an hour of given instances, whatever they serve."""
+    def bill(self, fixed: Mapping[str, int]) -> tuple[float, str]:
+        """Return dollars an hour of given instances, whatever they serve, and what is rented.
+
+        Raises:
+            InfeasibleError: no region rents all of them.
+        """
         kinds = {k.name: k for k in self.types}
+        wanted = {name: count for name, count in fixed.items() if count}
+        missing = [name for name in wanted if name not in kinds]
+        if missing:
+            raise InfeasibleError(f"nothing that holds {', '.join(missing)} is rented")
         if self.market.divisible:
-            regions = [
-                sum(n * self.market.price(kinds[name], region) for name, n in fixed.items())
-                for region in self.market.regions
+            bills = [
+                (sum(n * self.market.price(kinds[name], r) for name, n in wanted.items()), r.name)
+                for r in self.market.regions
             ]
-            return float(min(regions))
-        gpus = {name: GpuProfile(1.0, [[1.0]]) for name in fixed}
-        shapes = {name: (kinds[name].device.name, kinds[name].tensor_parallel) for name in fixed}
+            bill, where = min(bills)
+            if not np.isfinite(bill):
+                raise InfeasibleError("no region rents all of it")
+            return float(bill), f"by the accelerator, {where}"
+        gpus = {name: GpuProfile(1.0, [[1.0]]) for name in wanted}
+        shapes = {name: (kinds[name].device.name, kinds[name].tensor_parallel) for name in wanted}
         offers = [o for region in self.market.regions for o in region.offers]
         offers = [o for o in offers if o.device in {device for device, _ in shapes.values()}]
-        plan = plan_fleet([[1.0]], gpus, 0.0, fixed=fixed, offers=offers, shapes=shapes)
-        return plan.cost_per_hour
+        try:
+            plan = plan_fleet([[1.0]], gpus, 0.0, fixed=wanted, offers=offers, shapes=shapes)
+        except SpecificationError as error:
+            raise InfeasibleError(str(error)) from None
+        except InfeasibleError:
+            raise InfeasibleError("no region rents all of it") from None
+        rented = " and ".join(f"{n} × {name}" for name, n in plan.offers.items())
+        return plan.cost_per_hour, f"{rented} from {plan.cloud} {plan.region}".strip()
 
     @property
     def _budgets(self) -> dict[str, float]:
@@ -284,14 +315,38 @@ class FleetPlanner:
             gpus[p.type.name] = GpuProfile(
                 price, p.rate[0], each[0] if self._budgets else {}, ways
             )
-        return plan_fleet(
-            self.workload.shares, gpus, self.rate_per_s,
-            fixed=fixed, budgets=self._budgets, **options,
-        )  # fmt: skip
+        try:
+            return plan_fleet(
+                self.workload.shares, gpus, self.rate_per_s,
+                fixed=fixed, budgets=self._budgets, **options,
+            )  # fmt: skip
+        except InfeasibleError as error:
+            raise infeasible(self._in_words(str(error)), np.nan) from None
 
-    def _made(
-        self, fleet: FleetPlan, found: Sequence[Profile], region: Region, error: float
-    ) -> Plan:
+    def _in_words(self, text: str) -> str:
+        """Return why nothing was found with buckets and limits as people know them."""
+        rules = {rule.name: rule for rule in self.rules}
+
+        def bucket(found: re.Match[str]) -> str:
+            return self.workload.bucket_name(int(found[1]), int(found[2]))
+
+        def budget(found: re.Match[str]) -> str:
+            rule, least = rules[found[1]], float(found[2])
+            if rule.quantile is None:
+                return (
+                    f"{rule.words} is at least {least:.3g} s, the limit is {rule.limit_s:g} s, "
+                    "most of it for these requests"
+                )
+            return (
+                f"{rule.words}: at least {100 * least:.3g} % of all requests would take longer "
+                f"than {rule.limit_s:g} s, many of these"
+            )
+
+        text = re.sub(r"bucket \((\d+), (\d+)\)", bucket, text)
+        pattern = r"budget '(\w+)' allows [^ ]+ a request; at least ([^ ]+) would be taken"
+        return re.sub(pattern, budget, text)
+
+    def _made(self, fleet: FleetPlan, found: Sequence[Profile], region: Region) -> Plan:
         counts = np.array([fleet.counts[p.type.name] for p in found], dtype=np.float64)
         if self.market.divisible:
             sizes: dict[str, int] = {}
@@ -321,10 +376,13 @@ class FleetPlanner:
         prices = [self.market.price(p.type, region) for p in found]
         return relax(found, prices, self.arrival, budgets=self._budgets).cost_per_hour
 
-    def _count_limits(self, found: Sequence[Profile]) -> list[CountLimit]:
-        """The accelerators of one device that can be had, shared by all widths."""
+    def _count_limits(self, found: Sequence[Profile], region: Region) -> list[CountLimit]:
+        """The accelerators of one device that can be had in a region, shared by all widths."""
         limits = []
-        for name, most in self.market.available.items():
+        for name in dict.fromkeys(p.type.device.name for p in found):
+            most = region.accelerators(name)
+            if most is None:
+                continue
             widths = {
                 p.type.name: float(p.type.tensor_parallel)
                 for p in found

@@ -47,6 +47,9 @@ class FleetSpecification:
     requests_per_user_per_hour: float | None = option(None, low=0.0, doc="with users")
     growth: float = option(1.0, low=0.0, doc="factor on the rate")
     limits: Limits = option(factory=Limits, doc="what the fleet must hold")
+    confidence: float = option(
+        0.5, low=0.5, high=0.999, doc="probability with which limits are planned to hold"
+    )
     engine: str = option(
         "vllm-0.19.0", doc="what runs the model: name and version of an engine, or a file"
     )

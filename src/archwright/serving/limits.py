@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from archwright.errors import SpecificationError
 from archwright.specification import option
 
 __all__ = ["Limits", "Quantity", "Rule", "rule"]
@@ -92,6 +94,13 @@ class Limits:
     per_bucket: bool = option(
         False, doc="strict: every bucket of request sizes must hold each limit by itself"
     )
+
+    def __post_init__(self) -> None:
+        for each in self.rules:
+            if not math.isfinite(each.limit_s):
+                raise SpecificationError(
+                    f"limits.{each.name}: {each.limit_s}, expected seconds; leave it out for none"
+                )
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -331,9 +331,10 @@ class _Search:
         self.binding = np.where(strict > 0, self.binding, 0).astype(np.int8)
         rates = [strict]
         if self.rules and not limits.per_bucket:
+            points = [self._at_most(each, full) for each in self.rules]
             rates += [
                 np.where(self.runs & (n > 0), self.work.rate(n), 0.0)
-                for n in _menu(strict_n, full)
+                for n in _menu(strict_n, full, points)
             ]
         self.rate = np.stack(rates, axis=1)  # (T, M, B)
         self.takes = {each.name: np.empty(self.rate.shape) for each in self.rules}
@@ -347,6 +348,13 @@ class _Search:
     def latency(self, n: Floats) -> Latency:
         """Return the latency at n sequences, shape (T, B)."""
         return self.work.latency(n, self.work.rate(n), of_all=self.rate_per_s)
+
+    def _at_most(self, rule: Rule, full: Floats) -> Floats:
+        """Return the most sequences at which each bucket holds one rule, 0 where it never does."""
+        if rule.quantity == "tpot":
+            return np.minimum(self.work.most_at(rule.limit_s), full)
+        late = ~self.latency(full).holds(rule) & self.runs & (full > 0)
+        return np.where(late, self._bisect(rule, full, late), full) if late.any() else full
 
     def _strict(self, full: Floats) -> tuple[Floats, npt.NDArray[np.int8]]:
         """Return the most sequences at which each bucket holds every rule, and what stops more."""
@@ -399,15 +407,21 @@ class _Search:
         )
 
 
-def _menu(strict: Floats, full: Floats) -> list[Floats]:
+def _menu(strict: Floats, full: Floats, each: Sequence[Floats]) -> list[Floats]:
     """Return numbers of sequences beside the strict one, 0 where they would not differ from it.
 
-    Half of it is earlier than demanded, which leaves a budget for others; between it and as many
-    as the slots allow, later and cheaper ones.
+    A half and an eighth of it are earlier than demanded, which leaves a budget for others; where
+    no number is strict, a quarter and a sixty-fourth of the slots. The most at which each rule
+    holds alone, a middle, and as many as the slots allow are later and cheaper.
     """
     differs = full > 1.05 * strict
-    middle = np.where(strict > 0, np.sqrt(np.maximum(strict, 1e-9) * full), full / 4)
-    return [strict / 2, np.where(differs, middle, 0.0), np.where(differs, full, 0.0)]
+    least = np.where(strict > 0, strict / 8, full / 64)
+    early = np.where(strict > 0, strict / 2, full / 8)
+    middle = np.where(strict > 0, np.sqrt(np.maximum(strict, 1e-9) * full), full / 3)
+    found = [least, early, np.where(differs, middle, 0.0), np.where(differs, full, 0.0)]
+    if len(each) > 1:  # of a single rule it is the strict one
+        found += [np.where((n > 1.05 * strict) & (n < full / 1.05), n, 0.0) for n in each]
+    return found
 
 
 def _never(

@@ -41,6 +41,7 @@ def check_servable(
             f"{model.name} in {weights} fits no allowed type; nearest is "
             f"{profiles[best].type.name}: {profiles[best].refusal}",
             short[best],
+            memory=True,
         )
     slots = np.stack([p.slots for p in able])
     _check_room(model, slots, workload)
@@ -135,9 +136,16 @@ def _out_of_reach(rule: Rule, value: float, workload: Workload, i: int, j: int) 
     return error
 
 
-def infeasible(text: str, violation: float) -> Any:
-    """Return an :class:`InfeasibleError` that says how far a design is, relative."""
+def infeasible(text: str, violation: float, *, memory: bool = False) -> Any:
+    """Return an :class:`InfeasibleError` that says how far a design is, relative.
+
+    Args:
+        text: why.
+        violation: how far it is.
+        memory: memory is what is short.
+    """
     error: Any = InfeasibleError(text)
     error.violation = float(violation)
     error.binding = None
+    error.memory = memory
     return error
