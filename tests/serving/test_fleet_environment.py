@@ -71,7 +71,7 @@ def test_the_plan_is_that_of_plan_fleet_on_the_profiles() -> None:
             1.0,
             p.rate[0],
             {name: t[0] for name, t in p.takes.items()},
-            [Way(p.rate[m], {n: t[m] for n, t in p.takes.items()}) for m in (1, 2, 3)],
+            [Way(p.rate[m], {n: t[m] for n, t in p.takes.items()}) for m in range(1, len(p.rate))],
         )
         for p in found
         if not p.refusal

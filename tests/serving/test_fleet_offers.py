@@ -126,6 +126,42 @@ def test_what_is_scarce_is_not_rented_twice(tmp_path: Path) -> None:
     assert plan.offers["common"] >= 1
 
 
+def test_scarce_accelerators_are_those_of_the_region(tmp_path: Path) -> None:
+    """Not summed over regions, and not lost where the price is divided."""
+    folder = prices(
+        tmp_path,
+        "device,usd_per_hour,count,region\nH100-SXM,2.0,1,r1\nH100-SXM,3.0,9,r2\nL4,0.1,,r3\n",
+    )
+    options: dict[str, Any] = {"prices": "prices.csv", "rate_per_s": 60.0, "tensor_parallel": [1]}
+    plan = fleet(folder, **options, devices=["H100-SXM", "L4"]).plan(DESIGN)
+    assert plan.region == "r2"
+    folder = prices(
+        tmp_path,
+        "device,accelerators,usd_per_hour,name,available\nH100-SXM,1,1.0,none,0\n"
+        "H100-SXM,1,3.0,few,2\n",
+    )
+    divided = fleet(folder, **(options | {"rate_per_s": 25.0}), pricing="accelerator")
+    plan = divided.plan(DESIGN)
+    assert plan.bill[0][1] <= 2
+    assert plan.bill[0][0].usd_per_hour == 3.0
+
+
+def test_a_region_with_more_of_the_same_never_makes_a_plan_dearer(tmp_path: Path) -> None:
+    """Two scarce offers of one region are not replaced by one scarce offer of another."""
+    folder = prices(
+        tmp_path,
+        "device,accelerators,usd_per_hour,name,cloud,region,available\n"
+        "H100-SXM,1,1.0,a,colo,fra,2\nH100-SXM,1,1.0,b,colo,fra,2\nH100-SXM,1,0.9,c,colo,ams,2\n",
+    )
+    options: dict[str, Any] = {"prices": "prices.csv", "tensor_parallel": [1]}
+    counts = sum(fleet(folder, **options, rate_per_s=r).plan(DESIGN).bill[0][1] for r in (20.0,))
+    plan = fleet(folder, **options, rate_per_s=70.0).plan(DESIGN)
+
+    assert counts >= 1
+    assert sum(n for _, n in plan.bill) > 2
+    assert plan.region == "fra"
+
+
 def test_regions_that_lack_nothing_another_has_are_left_out() -> None:
     """Only within one cloud, so that each cloud is still compared."""
     specification = FleetSpecification(devices=("H100-SXM", "L4"))
@@ -172,12 +208,37 @@ def test_the_price_of_an_instance_is_its_part_of_the_cheapest_offer_that_holds_i
         ({"kinds": ["spto"]}, "kinds: unknown value 'spto' .nearest: 'spot'"),
         ({"pricing": "nodes"}, "pricing: unknown value 'nodes' .nearest: 'node'"),
         ({"utilization": 0.0}, "utilization: 0.0 is below the least"),
+        ({"kinds": []}, "environment.kinds: expected at least one kind"),
+        ({"devices": []}, "environment.devices: expected at least one device"),
+        ({"variant": "instrct"}, "environment.variant: unknown variant 'instrct'.*'instruct'"),
+        ({"limits": {"ttft_p99_s": float("inf")}}, "limits.ttft_p99_s: inf, expected seconds"),
     ],
 )
 def test_what_cannot_be_rented_is_refused(options: dict[str, Any], message: str) -> None:
     """One line, before anything is planned."""
     with pytest.raises(SpecificationError, match=message):
         fleet(**options)
+
+
+def test_an_own_list_is_narrowed_only_by_what_it_has(tmp_path: Path) -> None:
+    """Accelerator-hours have no cloud and no kind; a list of spot offers names its kinds."""
+    folder = prices(tmp_path, "device,usd_per_hour,count,region\nH100-SXM,2.0,,r1\n")
+    for options, message in (
+        ({"cloud": "aws"}, "environment.cloud: prices.csv is a list of accelerator-hours"),
+        ({"kinds": ["spot"]}, "environment.kinds: prices.csv is a list of accelerator-hours"),
+        ({"region": "r9"}, "environment.region: unknown region 'r9'"),
+    ):
+        with pytest.raises(SpecificationError, match=message):
+            fleet(folder, prices="prices.csv", **options)
+    folder = prices(
+        tmp_path,
+        "device,accelerators,usd_per_hour,name,kind\nH100-SXM,8,9,box,spot\n"
+        "H100-SXM,8,20,box,reserved\n",
+    )
+    with pytest.raises(SpecificationError, match=r"kinds: .* no offer that is on-demand; it has"):
+        fleet(folder, prices="prices.csv")
+    plan = fleet(folder, prices="prices.csv", kinds=["spot", "reserved"]).plan(DESIGN)
+    assert plan.offers == {"box (spot)": 1}
 
 
 @pytest.mark.parametrize(

@@ -236,13 +236,13 @@ def test_ways_trade_lateness_for_rate() -> None:
     rules = {rule.name: rule for rule in LIMITS.rules}
     at = found.operation(1.0).latency
 
-    assert found.rate.shape == (4, *chat.shares.shape)
+    assert found.rate.shape == (7, *chat.shares.shape)
     for name, takes in found.takes.items():
         used = found.rate > 0
         np.testing.assert_allclose(takes[used], at.takes(rules[name])[used], rtol=1e-3, atol=1e-9)
         strict = used[0]
         assert (takes[0][strict] <= rules[name].budget * (1 + 1e-6)).all()
-        for early, late in ((1, 0), (0, 2), (2, 3)):
+        for early, late in ((1, 2), (2, 0), (0, 3), (3, 4)):
             both = used[early] & used[late]
             assert (takes[early][both] <= takes[late][both] + 1e-12).all()
             assert (found.rate[early][both] <= found.rate[late][both] * (1 + 1e-9)).all()
