@@ -152,8 +152,8 @@ class Instances:
         """Return the latency of requests at n sequences and the rate that makes them.
 
         Args:
-            n: decoding sequences, shape (T, B).
-            rate: requests/s, shape (T, B).
+            n: decoding sequences, shape (…, T, B).
+            rate: requests/s, the same shape.
             of_all: requests/s that arrive at all instances. One that takes a share p of arrivals
                 with index of dispersion I sees 1 + p (I - 1).
             shape: of the arrays returned; by default they broadcast to (T, B).
@@ -194,15 +194,16 @@ class Instances:
         return points / (self.output * self._decode + points * self.prefill[:, None, :])
 
     def sequences(self, rate: Floats) -> Floats:
-        """Return the number of decoding sequences at which a rate is carried.
+        """Return the number of decoding sequences at which a rate is carried, shape (…, T, B).
 
         The least such number, where a kernel that suits more sequences badly lets the rate fall.
         Between points a step is linear in it, so what is left is one linear equation. A rate that
         no number carries takes the most of the tables: the queue then grows without end.
         """
         carried = self.carried
-        reached = carried >= rate[:, None, :] * (1 - 1e-12)
-        first_above = np.where(reached.any(axis=1), reached.argmax(axis=1), len(self.points) - 1)
+        reached = carried >= rate[..., None, :] * (1 - 1e-12)
+        able = reached.any(axis=-2)
+        first_above = np.where(able, reached.argmax(axis=-2), len(self.points) - 1)
         at = np.maximum(first_above - 1, 0)
         first, second = self.points[at], self.points[at + 1]
         lower, upper = (self._between(self._decode, at + k, np.zeros(at.shape)) for k in (0, 1))
@@ -213,7 +214,7 @@ class Instances:
             many = served * (lower - slope * first) / (spare - served * slope)
             few = served * self._decode[:, 0] / spare
         found = np.where(rate < carried[:, 0], few, many)
-        return np.where(reached.any(axis=1), found, np.minimum(self.slots, self.points[-1]))
+        return np.where(able, found, np.minimum(self.slots, self.points[-1]))
 
     def _place(self, n: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
         n = np.maximum(n, 1.0)

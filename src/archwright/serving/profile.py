@@ -62,6 +62,7 @@ UTILIZATION = 0.85
 _REFUSALS: Memo[tuple[str, float, Device]] = Memo(4096)  # a device kept is known by identity
 _NO_LIMITS = Limits()
 _HALVINGS = 14  # of the number of sequences, where a rule must be searched for
+_ROUGHLY = 6  # the same, where it only suggests a way
 _UNHINDERED = ("none", "utilization")
 
 
@@ -336,13 +337,14 @@ class _Search:
                 np.where(self.runs & (n > 0), self.work.rate(n), 0.0)
                 for n in _menu(strict_n, full, points)
             ]
-        self.rate = np.stack(rates, axis=1)  # (T, M, B)
-        self.takes = {each.name: np.empty(self.rate.shape) for each in self.rules}
-        for m, rate in enumerate(rates if self.rules else ()):
-            n = self.work.sequences(rate)  # the least that carry it, where several numbers do
-            latency = self.work.latency(n, rate, of_all=self.rate_per_s)
+        ways = np.stack(rates)  # (M, T, B)
+        self.rate = ways.swapaxes(0, 1)
+        self.takes: dict[str, Floats] = {}
+        if self.rules:
+            n = self.work.sequences(ways)  # the least that carry it, where several numbers do
+            latency = self.work.latency(n, ways, of_all=self.rate_per_s)
             for each in self.rules:
-                self.takes[each.name][:, m] = latency.takes(each)
+                self.takes[each.name] = np.asarray(latency.takes(each)).swapaxes(0, 1)
         self.idle = self.latency(np.zeros(slots.shape))
 
     def latency(self, n: Floats) -> Latency:
@@ -354,7 +356,9 @@ class _Search:
         if rule.quantity == "tpot":
             return np.minimum(self.work.most_at(rule.limit_s), full)
         late = ~self.latency(full).holds(rule) & self.runs & (full > 0)
-        return np.where(late, self._bisect(rule, full, late), full) if late.any() else full
+        if not late.any():
+            return full
+        return np.where(late, self._bisect(rule, full, late, _ROUGHLY), full)
 
     def _strict(self, full: Floats) -> tuple[Floats, npt.NDArray[np.int8]]:
         """Return the most sequences at which each bucket holds every rule, and what stops more."""
@@ -375,12 +379,14 @@ class _Search:
                 binding[late] = self.names.index(each.words)
         return n, binding
 
-    def _bisect(self, rule: Rule, n: Floats, late: npt.NDArray[np.bool_]) -> Floats:
+    def _bisect(
+        self, rule: Rule, n: Floats, late: npt.NDArray[np.bool_], halvings: int = _HALVINGS
+    ) -> Floats:
         """Return the most sequences below n at which a rule holds, where it is late at n."""
         rows, columns = np.nonzero(late)
         work = self.work.only(rows, columns)
         low, high = np.zeros(len(rows))[:, None], n[late][:, None]
-        for _ in range(_HALVINGS):
+        for _ in range(halvings):
             middle = (low + high) / 2
             at = work.latency(middle, work.rate(middle), of_all=self.rate_per_s)
             good = at.holds(rule)
