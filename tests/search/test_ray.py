@@ -18,7 +18,7 @@ import pytest
 
 from archwright.errors import EnvironmentFault, MissingExtraError, SpecificationError
 from archwright.search import Budget, Goal, Proposals, RandomSearch, Study
-from archwright.search.ray import Ray
+from archwright.search.executors.ray import Ray
 from archwright.search.store import read_trials
 from archwright.search.study_file import load_study_file
 from archwright.testing import ToyEnvironment, same_trials, toy_environment

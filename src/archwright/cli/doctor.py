@@ -14,8 +14,8 @@ from archwright.cli.options import command, print_table
 
 _EXTRAS = {
     "nn": "torch",
-    "bo": "botorch",
     "optuna": "optuna",
+    "pymoo": "pymoo",
     "rl": "stable_baselines3",
     "ray": "ray",
     "models": "transformers",
@@ -61,7 +61,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    names = ["numpy", "scipy", "pyarrow", "highspy", "pymoo", "plotly"]
+    names = ["numpy", "scipy", "pyarrow", "highspy", "moocore", "plotly"]
     return ", ".join(f"{n} {_version(n)}" for n in names)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from archwright.cli.options import command, print_table
 
 if TYPE_CHECKING:
-    from archwright.search.record import Result
+    from archwright.search.study import Result
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -40,7 +40,7 @@ def add(name: str, commands: Any, line: str) -> None:
 def _report(options: argparse.Namespace) -> int:
     from archwright.explain.compose import answer, compose
     from archwright.explain.report import write_report
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
     from archwright.search.study_file import load_stored_study
 
     result = load_result(options.run)
@@ -58,7 +58,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from archwright.explain.runs import comparison, progress
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
 
     runs = {name: load_result(folder) for name, folder in _named(options.runs).items()}
     table = comparison(runs)
@@ -101,7 +101,7 @@ def _export(options: argparse.Namespace) -> int:
     import pyarrow.parquet
 
     from archwright.errors import SpecificationError
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
 
     if options.format != "csv" and options.output is None:
         raise SpecificationError(f"--format {options.format} needs --output FILE")

@@ -57,6 +57,8 @@ def _sweep(options: argparse.Namespace) -> int:
         workers=options.workers,
         progress=None if options.quiet else _say,
     )
+    for name, why in result.refused.items():
+        print(f"note: {name} takes no part: {why}", file=sys.stderr)
     columns, rows = result.table()
     print_table(columns, rows, as_json=options.json)
     if not options.json:

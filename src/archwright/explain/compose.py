@@ -23,12 +23,11 @@ from archwright.explain.report import Assumption, Front, ReportContent, Unranked
 from archwright.explain.runs import goal_columns
 from archwright.explain.sections import comparison_sections, sections
 from archwright.explain.tradeoffs import next_steps
-from archwright.search.environment import Environment, Metric
-from archwright.search.expression import Expression
+from archwright.search.environments import Environment, Metric
 from archwright.search.goal import Goal
 from archwright.search.panels import Facts, Table
-from archwright.search.record import Result
-from archwright.search.space import Design
+from archwright.search.space import Design, Expression
+from archwright.search.study import Result
 
 __all__ = ["answer", "chosen", "compose", "compose_comparison", "diagnosis"]
 

@@ -13,7 +13,7 @@ from archwright.errors import SpecificationError, StudyError
 from archwright.explain.columns import Column, known, objective, objectives, shown_sign
 from archwright.explain.front import hypervolume_history
 from archwright.search.panels import Table
-from archwright.search.record import Result
+from archwright.search.study import Result
 from archwright.solve.pareto import hypervolume, nondominated
 
 __all__ = ["Curve", "Scale", "check_goals", "comparison", "goal_columns", "progress", "scale"]

@@ -44,7 +44,7 @@ from archwright.search import (
     Roofline,
     SimulatorEnvironment,
 )
-from archwright.search.environment import digests
+from archwright.search.environments import digests
 from archwright.specification import option, replace_path
 
 __all__ = [

@@ -21,7 +21,7 @@ from archwright.explain.figures.style import (
     turns,
 )
 from archwright.explain.runs import check_goals, goal_columns, progress
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
