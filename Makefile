@@ -62,7 +62,7 @@ sanitize: $(VENV)/.dev  ## build the native code with the address and undefined-
 	cmake --build $(SANITIZED) --parallel
 	ARCHWRIGHT_ENGINE=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD=$$($${CXX:-c++} -print-file-name=libasan.so) \
-	  $(BIN)/python -m pytest -n 0 tests/memory
+	  $(BIN)/python -m pytest -n 0 tests/memory tests/llm/test_step_costs.py
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .

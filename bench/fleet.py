@@ -1,6 +1,10 @@
 """How long a proven plan takes: 10×6 buckets, 4 types, ties included; slices; many widths.
 
-Beside it, in the same run, the cost alone from ``scipy.optimize.milp`` on the plain programme.
+Then with whole nodes of 1, 4 and 8 to rent and a share of late requests, so that each type has two
+ways, for 4 types and for 24: ``median_s`` and ``types24_median_s``.
+
+Beside the first, in the same run, the cost alone from ``scipy.optimize.milp`` on the plain
+programme.
 
 Then distinct designs of ``serving/fleet`` a second, cold and without a memo: bounds and exact
 plans for the built-in chat workload, eight devices at four widths. Random designs over models ×
@@ -23,6 +27,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from archwright.errors import InfeasibleError
+from archwright.hardware.offers import Offer
 from archwright.search import Choice
 from archwright.serving import FleetEnvironment, GpuProfile, fleet_environment, plan_fleet
 from archwright.serving.steps import KEPT
@@ -42,6 +47,28 @@ def instance(seed: int, types: int, widths: tuple[int, ...]) -> tuple[Any, dict[
             rate = 4 * price * width**0.95 / size * spread
             gpus[f"{name} x{width}"] = GpuProfile(price * width, rate)
     return shares, gpus
+
+
+def rented(
+    seed: int, types: int, widths: tuple[int, ...]
+) -> tuple[Any, dict[str, GpuProfile], dict[str, Any]]:
+    """Return the same with options: whole nodes of 1, 4 and 8, and late requests."""
+    shares, gpus = instance(seed, types, widths)
+    rng = np.random.default_rng((seed, 1))
+    offers = [
+        Offer(f"{name} node of {size}", name, size, round(price * size * discount, 2))
+        for name, price in list(PRICES.items())[:types]
+        for size, discount in zip(
+            (1, 4, 8), rng.uniform([1.0, 0.95, 0.9], [1.2, 1.1, 1.0]), strict=True
+        )
+    ]
+    shapes = {f"{name} x{w}": (name, w) for name in list(PRICES)[:types] for w in widths}
+    late = {
+        name: np.asarray(gpu.max_rate) * rng.uniform(1.2, 2.0, (10, 6))
+        for name, gpu in gpus.items()
+    }
+    options = {"offers": offers, "shapes": shapes, "late_share": 0.01, "late_max_rate": late}
+    return shares, gpus, options
 
 
 def scipy_cost(shares: Any, gpus: dict[str, GpuProfile], rate: float, slices: int | None) -> float:
@@ -67,6 +94,30 @@ def scipy_cost(shares: Any, gpus: dict[str, GpuProfile], rate: float, slices: in
         options={"mip_rel_gap": 0.0, "time_limit": 60.0},
     )
     return float(found.fun)
+
+
+def whole_offers(seeds: int) -> dict[str, dict[str, Any]]:
+    """Return how long plans of whole offers with late requests take, all of them proven."""
+    cases: dict[str, tuple[int, tuple[int, ...], float, float]] = {
+        "4 types, offers, late": (4, (1,), 100.0, 0.4),
+        "24 types, offers, late": (6, (1, 2, 4, 8), 30.0, 2.0),
+    }
+    rows = {}
+    for name, (types, widths, rate, target) in cases.items():
+        seconds = []
+        for seed in range(seeds):
+            shares, gpus, options = rented(seed, types, widths)
+            started = time.perf_counter()
+            plan = plan_fleet(shares, gpus, rate, **options)
+            seconds.append(time.perf_counter() - started)
+            assert plan.proven
+        rows[name] = {
+            "instances": seeds,
+            "median_s": statistics.median(seconds),
+            "slowest_s": max(seconds),
+            "target": target,
+        }
+    return rows
 
 
 LIMITS = {"ttft_p99_s": 1.0, "tpot_mean_s": 0.05}
@@ -153,14 +204,20 @@ def main() -> None:
             "scipy_cost_only_s": statistics.median(peer) if peer else None,
             "ratio": statistics.median(ours) / statistics.median(peer) if peer else None,
         }
+    nodes = whole_offers(max(options.seeds, 12))
     designs = speeds()
+    figures = {
+        "median_s": nodes["4 types, offers, late"]["median_s"],
+        "types24_median_s": nodes["24 types, offers, late"]["median_s"],
+        # figures of designs a second, at the top level too, belong here
+    }
     if options.json:
-        print(json.dumps({"plans": rows, "designs": designs}, indent=1))
+        print(json.dumps(figures | {"plans": rows | nodes, "designs": designs}, indent=1))
         return
-    for name, row in rows.items():
+    for name, row in (rows | nodes).items():
         peer_text = (
             f"scipy, cost alone: {row['scipy_cost_only_s']:.3f} s, ratio {row['ratio']:.2f}"
-            if row["ratio"] is not None
+            if row.get("ratio") is not None
             else "no peer"
         )
         print(

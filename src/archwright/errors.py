@@ -15,7 +15,7 @@ Every message names what was given, what was expected and the nearest valid choi
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -95,16 +95,99 @@ def nearest(value: object, choices: Iterable[object]) -> str:
 
     >>> nearest("latancy_s", ["latency_s", "power_w"])
     " (nearest: 'latency_s')"
+    >>> nearest("h10", ["A10", "H100-PCIe", "H100-SXM"])
+    " (nearest: 'H100-SXM')"
     """
-    names = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    if not close:
-        lowered = {name.lower(): name for name in names}
-        close = [
-            lowered[match]
-            for match in difflib.get_close_matches(str(value).lower(), list(lowered), 1, 0.5)
-        ]
-    return f" (nearest: '{close[0]}')" if close else ""
+    best, found = _NEAR, ""
+    for choice in map(str, choices):
+        likeness = _likeness(str(value), choice)
+        if likeness > best or (likeness == best and not found):
+            best, found = likeness, choice
+    return f" (nearest: '{found}')" if found else ""
+
+
+_NEAR = 0.5
+"""Likeness from which a choice is worth naming."""
+
+
+def _likeness(value: str, choice: str) -> float:
+    """Return how much a choice is what was meant, 0 to 1; case and separators do not count.
+
+    Three kinds of slips are looked for: letters changed, left out, added or swapped; a name cut
+    short or drawn out (``llama-3.3`` for ``Llama-3.3-70B``); words left out or put elsewhere
+    (``70b-llama-3.3``). A cut name scores above a changed letter, since people know how a name
+    begins and rarely how the catalogue ends it.
+    """
+    own, other = _plain(value), _plain(choice)
+    if not own or not other:
+        return 0.0
+    if own == other:
+        return 1.0 if value.lower() == choice.lower() else 0.99
+    changed = 1.0 - _edits(own, other)[-1] / max(len(own), len(other))
+    begins = 1.0 - min(_edits(own, other)) / len(own)
+    if own[0] != other[0]:  # slips at the first letter are rare
+        changed, begins = 0.9 * changed, 0.9 * begins
+    whole_words = _words(choice)[: len(_words(value))] == _words(value)
+    cut = (0.78 if whole_words else 0.75) + 0.2 * min(1.0, len(own) / len(other))
+    return max(changed, begins * cut, 0.9 * _shared_words(value, choice))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", text.lower()) or text.lower().strip()
+
+
+def _shared_words(value: str, choice: str) -> float:
+    """Return how much of two names lies in words of both.
+
+    The mean of the share of the shorter name and that of the longer one: a word alone is known
+    again in a long name, the more so the less it leaves out.
+    """
+    words, others = _words(value), _words(choice)
+    sizes = sorted((sum(map(len, words)), sum(map(len, others))))
+    if not sizes[0]:
+        return 0.0
+    shared = 0.0
+    for word in words:
+        found = [(_word_likeness(word, other), other) for other in others]
+        likeness, match = max(found, default=(0.0, ""))
+        if likeness:
+            shared += likeness * min(len(word), len(match))
+            others.remove(match)
+    return (shared / sizes[0] + shared / sizes[1]) / 2
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[0-9]+(?:\.[0-9]+)*|[a-z]+", text.lower())
+
+
+def _word_likeness(word: str, other: str) -> float:
+    if word == other:
+        return 1.0
+    if word[0].isdigit() or other[0].isdigit():
+        return 0.0  # 3 and 8 are as far apart as any two numbers
+    if len(word) > 1 and other.startswith(word):
+        return 0.9
+    likeness = 1.0 - _edits(word, other)[-1] / max(len(word), len(other))
+    return likeness if likeness >= 0.7 else 0.0
+
+
+def _edits(a: str, b: str) -> list[int]:
+    """Return how many letters lie between one name and each beginning of another.
+
+    A letter changed, added, dropped or swapped with its neighbor counts one (Damerau 1964). The
+    last number is that of the whole names.
+    """
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last
 
 
 def unknown(kind: str, value: object, choices: Iterable[object]) -> str:

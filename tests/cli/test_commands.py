@@ -307,3 +307,129 @@ def test_importing_the_package_imports_nothing_numerical() -> None:
     code = "import archwright, sys; sys.exit('numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_version_is_printed(capsys) -> None:
+    """The name and the number, alone."""
+    from archwright import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"archwright {__version__}\n"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    """``python -m archwright`` is the command line, exit code included."""
+    words = [sys.executable, "-m", "archwright"]
+    done = subprocess.run([*words, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "archwright")
+    assert subprocess.run([*words, "nonsense"], capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "RUN", "-o", "OUT.html"],
+        ["compare", "RUN", "--report", "OUT.html"],
+        ["export", "RUN", "-o", "OUT.csv"],
+        ["export", "RUN", "--format", "parquet", "-o", "OUT.parquet"],
+        ["export", "RUN", "--format", "optuna", "-o", "OUT.log"],
+        ["simulate", "llm/infer", "--report", "OUT.html"],
+    ],
+)
+def test_a_file_is_written_where_no_folder_is_yet(study: Path, capsys, words: list[str]) -> None:
+    """Missing folders are made; what cannot be a file is refused in a line."""
+    main(["run", str(study), "--no-report"])
+    run = str(study.parent / "runs" / "my")
+    target = study.parent / "new" / "folder" / "out"
+    capsys.readouterr()
+
+    def filled(out: Path) -> list[str]:
+        return [w.replace("RUN", run).replace("OUT", str(out)) for w in words]
+
+    assert main(filled(target)) == 0
+    assert next(target.parent.iterdir()).stat().st_size > 0
+    for blocked, reason in ((study / "out", "cannot be written"), (None, "is a folder")):
+        changed = filled(blocked or target)
+        if blocked is None:
+            changed[-1] = str(study.parent)
+        capsys.readouterr()
+        assert main(changed) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert reason in lines[-1] and "Traceback" not in "".join(lines)
+        assert lines[-1].startswith(("archwright: --output: ", "archwright: --report: "))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run"], "the following arguments are required: STUDY.toml"),
+        (["run", "x", "--ouput-dir=y"], "unknown option '--ouput-dir' (nearest: '--output-dir')"),
+        (["export", "r", "--format", "cvs"], "unknown value 'cvs' (nearest: 'csv')"),
+        (["devices", "a", "b"], "'b' is one argument too many"),
+        (["--verbos"], "unknown option '--verbos' (nearest: '--version')"),
+        (["accuracy", "kernals"], "unknown value 'kernals' (nearest: 'kernels')"),
+        (["sweep", "x", "--seeds", "two"], "argument --seeds: invalid int value: 'two'"),
+    ],
+)
+def test_a_mistake_in_the_words_is_one_line(capsys, words: list[str], expected: str) -> None:
+    """Not the whole usage: the word, and the nearest one."""
+    assert expected in refused(capsys, *words)
+
+
+def test_models_by_their_file(tmp_path: Path, capsys) -> None:
+    """``models`` takes what a study takes."""
+    folder = tmp_path / "Mine-1B"
+    folder.mkdir()
+    config = {
+        "model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 16, "vocab_size": 32000,
+        "num_attention_heads": 32, "intermediate_size": 8192,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["models", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "Mine-1B"
+    assert "nearest: 'Llama-3.3-70B'" in refused(capsys, "models", "llama-3.3")
+    assert "nearest: 'H100-SXM'" in refused(capsys, "devices", "H10")
+
+
+def test_repeat_it_names_the_folder(study: Path) -> None:
+    """The command in the report has the folder, and quotes what a shell would take apart."""
+    folder = study.parent / "a folder"
+    words = ["run", str(study), "-o", str(folder), "--set", "budget.evaluations=20"]
+    assert main(words) == 0
+    page = (folder / "report.html").read_text()
+    assert "--output-dir &#39;" in page or "--output-dir '" in page
+    assert "budget.evaluations=20" in page
+
+
+def test_an_unsuitable_searcher_is_refused_before_the_first_study(study: Path, capsys) -> None:
+    """One line that names it and why; nothing was run, in memory or on disk."""
+    study.write_text(STUDY.replace(', "time"', ""))
+    for searcher, reason in (
+        ("nsga3", "takes two losses or more"),
+        ("hyperband", "needs two fidelities or more"),
+        ("exhaustive", "cannot be enumerated"),
+    ):
+        line = refused(capsys, "sweep", str(study), "--searchers", f"local,{searcher}")
+        assert f"[sweep.searchers.{searcher}]: " in line and reason in line
+        assert not (study.parent / "runs").exists()
+
+
+def test_a_sweep_into_what_is_no_folder_is_one_line(study: Path, capsys) -> None:
+    words = ["sweep", str(study), "--searchers", "nsga2", "--seeds", "1", "-q"]
+    assert "cannot be made" in refused(capsys, *words, "-o", str(study / "inside"))
+
+
+def test_compare_takes_whatever_runs_hold(study: Path, capsys) -> None:
+    """Runs without a feasible design or any trial, and one named twice."""
+    runs = []
+    for name, change in (
+        ("whole", "seed=3"),
+        ("nothing", 'goal.subject_to=["cost <= -1"]'),
+        ("empty", "budget={seconds=1e-9}"),
+    ):
+        runs.append(str(study.parent / name))
+        main(["run", str(study), "-o", runs[-1], "--no-report", "--set", change])
+    capsys.readouterr()
+    assert main(["compare", *runs, runs[0], "--report", str(study.parent / "c.html")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 5
+    assert "no study folder" in refused(capsys, "compare", runs[0], str(study.parent))

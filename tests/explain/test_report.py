@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -22,7 +24,7 @@ from archwright.explain import (
     write_report,
 )
 from archwright.explain.figures import bars
-from archwright.search.panels import Bars, Facts, Table
+from archwright.search.panels import Bars, Facts, Headline, Table
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028"
 
@@ -187,6 +189,74 @@ def test_a_browser_draws_it(content, tmp_path):
     assert "3 × H100-SXM and 2 × L4 serve 20 requests/s" in dom
     assert dom.count('class="main-svg"') >= 4  # each of the four figures
     assert dom.count("js-plotly-plot") >= 4
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+def test_a_browser_cuts_nothing(content, tmp_path, width):
+    """The page is as wide as the screen; what is wider scrolls inside; no text lies on another."""
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    long = "from aws us-east-1 and 12 × g6e.48xlarge, " * 3
+    panels = [
+        *content.panels,
+        Table(title="wide", columns=[f"column {i}" for i in range(14)], rows=[["1,234 ms"] * 14]),
+        Table(title="long", columns=["rent", "cost"], rows=[[long, "$1,234.56/h"]] * 3),
+    ]
+    headline = Headline(
+        figures=content.meta,
+        table=Table(
+            title="Limits",
+            columns=["limit", "at most", "planned", "90 % interval", "chance to hold"],
+            rows=[["P99 TTFT", "1.50 s", "864 ms", "567 ms to overload", "56 %"]],
+        ),
+        lines=[f"Safe plan: {long}"],
+    )
+    stands = replace(content.assumptions[0], value=long, source=long.replace(" ", "/"))
+    made = replace(
+        content,
+        assumptions=[*content.assumptions, stands],
+        headline=headline,
+        panels=panels,
+        answer=f"Rent {long}.\nIt holds.",
+    )
+    path = write_report(made, tmp_path / "report.html")
+    measure = """<script>setTimeout(() => {
+      const page = document.documentElement;
+      const over = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+        && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+      const parts = [...document.querySelectorAll("h1, h2, .answer, .more-answer, dt, dd, pre, "
+        + "td, th, li, figcaption, .plot, .note")].filter((e) => !e.closest("details"));
+      const boxes = parts.map((e) => e.getBoundingClientRect());
+      const wrong = [];
+      for (let i = 0; i < parts.length; i++) {
+        const stacked = innerWidth < 640 && parts[i].closest(".stack");
+        const scrolls = !stacked && parts[i].closest(".scroll");
+        if (!scrolls && boxes[i].right > innerWidth + 1) wrong.push("cut: " + parts[i].innerText);
+        for (let j = 0; j < i; j++) {
+          if (parts[i].contains(parts[j]) || parts[j].contains(parts[i])) continue;
+          if (parts[i].closest(".scroll") || parts[j].closest(".scroll")) continue;
+          const texts = parts[j].innerText + " | " + parts[i].innerText;
+          if (over(boxes[i], boxes[j])) wrong.push(texts);
+        }
+      }
+      document.body.innerHTML = "";
+      document.body.dataset.found = JSON.stringify(
+        { screen: innerWidth, page: page.scrollWidth, wrong });
+    }, 3000)</script></body>"""
+    path.write_text(path.read_text("utf-8").replace("</body>", measure), "utf-8")
+    frame = tmp_path / "frame.html"
+    source = html.escape(path.read_text("utf-8"))
+    frame.write_text(
+        f'<iframe srcdoc="{source}" style="border:0;width:{width}px;height:9000px"></iframe>'
+        "<script>setTimeout(() => { document.body.dataset.found = document.querySelector('iframe')"
+        ".contentDocument.body.dataset.found; }, 6000)</script>",
+        "utf-8",
+    )
+    dom = _browse(frame, tmp_path / "profile")
+    found = json.loads(html.unescape(re.search(r'<body data-found="(.*?)"', dom)[1]))
+    assert found["screen"] == width
+    assert found["page"] <= width
+    assert found["wrong"] == []
 
 
 def test_a_browser_draws_folded_figures_when_they_are_opened(tmp_path):

@@ -87,7 +87,7 @@ def test_ring_all_reduce_tends_to_its_textbook_limits(ranks: int) -> None:
 
 MOE = {
     "launch_cycles": 0.0, "expert_cycles": 0.0, "tile_rows": 0.0, "compute": 1.0, "read": 1.0,
-    "write": 1.0, "route": 1e12, "throttle": 0.0, "norm": 60.0,
+    "write": 1.0, "route": 1e12, "throttle": 0.0, "uneven": 0.0, "norm": 60.0,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from archwright.errors import SpecificationError
 from archwright.hardware import device, timing
 from archwright.hardware.devices import devices
-from archwright.hardware.profiles import DATASHEET, carried, resolve, shipped, unmeasured
+from archwright.hardware.profiles import DATASHEET, carried, resolve, shipped
 
 DEVICES = ["A100-80GB-SXM", "H100-SXM", "B200-SXM", "L40S", "H200-SXM", "MI300X", "TPU-v5p", "T4"]
 names = st.sampled_from(DEVICES)
@@ -164,7 +164,8 @@ def test_many_points_equal_single_points() -> None:
     many = timing.gemm_seconds("h100", m, 4096, 1024)
     assert many.shape == m.shape
     for i in (0, 8191, 8192, 16_384, 19_999):
-        assert many[i] == timing.gemm_seconds("h100", m[i], 4096, 1024)
+        one = timing.gemm_seconds("h100", m[i], 4096, 1024)
+        assert many[i] == pytest.approx(one, rel=1e-12)  # powers of arrays round otherwise
 
 
 def test_short_names_and_format_names_agree() -> None:
@@ -246,8 +247,8 @@ def test_a_sibling_lends_its_constants() -> None:
             r"spread: -1, expected a number from 0 up",
         ),
         (
-            lambda: timing.all_reduce_seconds("h100", 9, 1e6),
-            r"ranks: 9, expected a whole number up to 8 on H100-SXM",
+            lambda: timing.sampling_seconds("h100", 9, 1000, "top_k"),
+            r"unknown sampling 'top_k' \(nearest: 'top_p'\)",
         ),
         (lambda: timing.all_reduce_seconds("h100", 2.5, 1e6), r"ranks: 2.5, expected a whole"),
         (lambda: timing.memory_seconds("h100", -1), r"size_bytes: -1, expected a positive"),
@@ -280,8 +281,3 @@ def test_a_cache_format_that_only_another_generation_was_measured_with_stands_ba
     plain = resolve("attention_prefill", device("A10"), keys[1:])
     assert resolve("attention_prefill", device("A10"), keys) == plain
     assert resolve("attention_prefill", device("MI300X"), keys) != plain
-    far = unmeasured(device("L40S")).timing
-    assert far is not None
-    a100 = shipped()["attention_prefill"]["A100-80GB-SXM"]["bfloat16/bfloat16"].constants
-    for key in keys:
-        assert far["attention_prefill"][key].constants == pytest.approx(a100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -14,16 +15,18 @@ from archwright.cli import main
 from archwright.errors import SpecificationError, TraceError
 from archwright.hardware import device
 from archwright.hardware.accuracy import AccuracyRow
-from archwright.llm import StepCost, transformer
-from archwright.llm.accuracy import llm_accuracy
-from archwright.llm.calibration import (
-    calibrate_engine,
-    fit_host,
-    load_engine,
-    read_benchmark,
+from archwright.llm import ParallelPlan, StepCost, transformer
+from archwright.llm.accuracy import (
+    ServingRows,
+    llm_accuracy,
+    read_layout,
+    served,
+    step_cost_of,
 )
+from archwright.llm.calibration import calibrate_engine, fit_host, read_benchmark
 from archwright.llm.continuous import steady_state
 from archwright.llm.energy_accuracy import energy_accuracy
+from archwright.llm.engine import load_engine
 
 DATA = Path(os.environ.get("ARCHWRIGHT_DATA", "../shared/data"))
 serving = pytest.mark.skipif(
@@ -46,8 +49,15 @@ def test_time_per_token_with_nothing_fitted_end_to_end() -> None:
     """Dense Llama rows of all systems and engines."""
     row = rows("llm")["dense-llama", "tpot_s", "shipped"]
     assert row.n > 400
-    assert row.mean_error <= 0.20
-    assert row.spearman >= 0.92
+    assert row.mean_error <= 0.12
+    assert abs(row.bias) <= 0.07
+    assert row.spearman >= 0.96
+    assert 0.80 <= row.coverage <= 0.97
+    experts = rows("llm")["moe", "tpot_s", "shipped"]
+    assert experts.n > 1500
+    assert experts.mean_error <= 0.185
+    assert experts.spearman >= 0.93
+    assert 0.80 <= experts.coverage <= 0.97
 
 
 @serving
@@ -55,7 +65,7 @@ def test_time_per_token_with_one_scale_a_system_and_engine() -> None:
     """The scale from one half of the rows, scored on the other."""
     table = rows("llm")
     row = table["dense-llama", "tpot_s", "rows"]
-    assert row.mean_error <= 0.16
+    assert row.mean_error <= 0.09
     assert row.mean_error < table["dense-llama", "tpot_s", "rows mean-predictor"].mean_error / 3
 
 
@@ -75,19 +85,21 @@ def test_prompts_that_join_the_batch_matter() -> None:
 @pytest.mark.parametrize(
     ("quantity", "split", "most"),
     [
-        ("median_itl_s", "model", 0.18),
-        ("median_itl_s", "device", 0.25),
-        ("power_w", "model", 0.12),
-        ("power_w", "device", 0.20),
-        ("joules_per_token", "model", 0.20),
-        ("joules_per_token", "device", 0.20),
+        ("median_itl_s", "model", 0.17),
+        ("median_itl_s", "device", 0.18),
+        ("power_w", "model", 0.08),
+        ("power_w", "device", 0.12),
+        ("joules_per_token", "model", 0.13),
+        ("joules_per_token", "device", 0.18),
     ],
 )
 def test_latency_and_energy_of_what_was_left_out(quantity: str, split: str, most: float) -> None:
     """Whole models, and the whole other device, of dense bf16 models."""
     row = rows("energy")["dense-bf16", quantity, split]
     assert row.mean_error <= most
-    assert 0.80 <= row.coverage <= 0.97
+    # one device says little of the spread of the next
+    low, high = (0.80, 0.97) if split == "model" else (0.75, 1.0)
+    assert low <= row.coverage <= high
     mean = rows("energy")["dense-bf16", quantity, f"{split} mean-predictor"]
     assert row.mean_error < mean.mean_error
 
@@ -103,16 +115,32 @@ def test_the_shipped_constants_are_those_of_the_fit(capsys: pytest.CaptureFixtur
 
     sys.argv = ["energy_accuracy", "--data", str(DATA)]
     module.main()
-    printed = dict(line.split(" = ") for line in capsys.readouterr().out.splitlines())
-    own = engine("vllm")
-    assert own.host_step_s == pytest.approx(float(printed["host_step_s"]), rel=1e-3)
-    assert own.host_sequence_s == pytest.approx(float(printed["host_sequence_s"]), rel=1e-3)
-    for name in ("idle", "memory", "compute"):
-        assert constants()[name] == pytest.approx(float(printed[name]), rel=1e-3)
-    for where in ("measured", "other"):
-        assert constants()["interval"][where] == pytest.approx(
-            json.loads(printed[where]), rel=1e-2
-        )
+    printed = tomllib.loads(capsys.readouterr().out)
+    # engines of today hide a part of what the host took in the rows, and none of the rest
+    assert 0.0 < engine("vllm").host_step_s < printed.pop("host_step_s")
+    assert engine("vllm").host_sequence_s == 0.0
+    for kind, ends in printed.pop("interval").items():
+        for where, values in ends.items():
+            assert constants()["interval"][kind][where] == pytest.approx(values, rel=1e-2)
+    for name, value in printed.items():
+        assert constants()[name] == pytest.approx(value, rel=1e-3), name
+
+
+@energy
+def test_median_latency_is_right_under_the_engine_of_the_serving_rows() -> None:
+    """Drawing tokens is an operator: sampled rows need no engine of their own."""
+    row = rows("energy")["dense-bf16", "median_itl_s", "shipped"]
+    assert row.median_error <= 0.085
+    assert rows("energy")["moe-mxfp4", "median_itl_s", "shipped"].median_error <= 0.085
+
+
+@energy
+@pytest.mark.parametrize("subset", ["dense-bf16", "dense-fp8", "moe-bf16", "moe-fp8", "moe-mxfp4"])
+def test_power_lies_within_its_interval_in_every_subset(subset: str) -> None:
+    """Of models left out; experts in 8 bits are known to be badly predicted, and marked so."""
+    row = rows("energy")[subset, "power_w", "model"]
+    assert row.coverage >= 0.80
+    assert row.mean_error <= (0.35 if subset == "moe-fp8" else 0.14)
 
 
 @energy
@@ -129,6 +157,63 @@ def test_the_command_prints_rows_and_what_it_left_out(
     ]  # fmt: skip
     assert first["table"] == "mlenergy_llm"
     assert "left out: " in err and "Nemotron" in err
+
+
+_HEAD = (
+    "model_path,system,backend,mode,isl,osl,gemm_quant_mode,tp_size,pp_size,attention_dp_size,"
+    "moe_tp_size,moe_ep_size,ttft_ms,tpot_ms,concurrency\n"
+)
+
+
+def serve(tmp_path: Path, *rows: str) -> tuple[ServingRows, dict[str, int]]:
+    """Predict rows that are written as a table."""
+    (tmp_path / "serving_e2e.csv").write_text(_HEAD + "\n".join(rows) + "\n")
+    found = served(tmp_path)
+    return found, dict(found.skipped)
+
+
+def test_broken_rows_are_counted_by_their_reason(tmp_path: Path) -> None:
+    """A group count of 0, no clients, a width that nothing runs, steps faster than memory."""
+    good = "nvidia/Llama-3.1-8B-Instruct-FP8,h100_sxm,vllm,agg,1024,1024,fp8"
+    found, skipped = serve(
+        tmp_path,
+        f"{good},1,1,1,1,1,50,8,8",
+        f"{good},1,1,0,1,1,50,8,8",
+        f"{good},1,1,1,1,1,50,8,",
+        f"{good},32,1,1,32,1,50,8,8",
+        f"{good},1,1,1,1,1,50,1,8",
+    )
+    assert found.columns["model"].tolist() == ["Llama-3.1-8B"]
+    assert found.columns["subset"].tolist() == ["dense-fp8"]
+    assert sum(skipped.values()) == 4
+    reasons = " | ".join(sorted(skipped))
+    for part in (
+        "broken layout: a width of 0", "broken layout: tensor width 32", "faster than weights",
+        "no concurrency is given",
+    ):  # fmt: skip
+        assert part in reasons
+
+
+@pytest.mark.parametrize(
+    ("widths", "plan"),
+    [
+        ((8, 1, 1, 8, 1), ParallelPlan(tensor=8)),
+        ((8, 1, 1, 1, 8), ParallelPlan(tensor=8, expert=8)),
+        ((1, 1, 8, 1, 8), ParallelPlan(expert=8, data_parallel_attention=8)),
+        ((1, 1, 4, 2, 2), ParallelPlan(expert=2, data_parallel_attention=4)),
+        ((64, 1, 1, 8, 8), ParallelPlan(tensor=8, expert=8)),
+        ((1, 1, 64, 8, 8), ParallelPlan(expert=8, data_parallel_attention=8)),
+        ((4, 1, 4, 1, 16), ParallelPlan(expert=4, data_parallel_attention=4)),
+    ],
+)
+def test_widths_that_are_counted_twice(widths: tuple[int, ...], plan: ParallelPlan) -> None:
+    """A box of 8 has not 64 ranks; groups as many as tensor ranks lie within them."""
+    assert read_layout("B200-SXM", widths) == plan
+
+
+def test_a_family_of_one_format_has_it_whatever_is_stated() -> None:
+    cost = step_cost_of("openai/gpt-oss-120b", "h100_sxm", ParallelPlan(), "nvfp4")
+    assert cost.weight_format == "mxfp4" and cost.notes
 
 
 def test_a_folder_without_tables_is_one_line(
@@ -172,7 +257,7 @@ def test_an_engine_is_found_again(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert found.host_sequence_s == pytest.approx(3e-5, rel=1e-3)
     assert main(["simulate", "llm/infer", "--engine", str(profile), "--json"]) == 0
     slow = {row["quantity"]: row["value"] for row in json.loads(capsys.readouterr().out)}
-    assert main(["simulate", "llm/infer", "--json"]) == 0
+    assert main(["simulate", "llm/infer", "--engine", "overlapped", "--json"]) == 0
     quick = {row["quantity"]: row["value"] for row in json.loads(capsys.readouterr().out)}
     assert slow["tpot_s"] - quick["tpot_s"] == pytest.approx(2e-3 + 3e-5, rel=1e-3)
 

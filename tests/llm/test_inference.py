@@ -14,10 +14,11 @@ import pytest
 from archwright.errors import SpecificationError
 from archwright.hardware import device
 from archwright.hardware.profiles import shipped, write_profile
-from archwright.llm import StepBatch, inference
-from archwright.llm.inference import (
+from archwright.llm import StepBatch
+from archwright.llm import inference_environment as module
+from archwright.llm.inference import Inference, InferenceSpecification
+from archwright.llm.inference_environment import (
     InferenceEnvironment,
-    InferenceSpecification,
     inference_environment,
     simulate_inference,
 )
@@ -159,6 +160,15 @@ def test_what_does_not_go_together_is_infeasible(tmp_path: Path) -> None:
     found = measure(configure(tmp_path, vary))[1]
     assert not found.is_feasible.any()
     assert found.reason == ["A100-80GB-SXM has no fp8 matrix rate, which fp8 needs"]
+    vary = {"kv": Choice(["int8"]), "engine": Choice(["vllm-0.19.0", "trtllm"])}
+    designs = [{"kv": "int8", "engine": name} for name in ("vllm-0.19.0", "trtllm")]
+    found = configure(tmp_path, vary).evaluate(designs, seeds=np.zeros(2, np.uint64))
+    assert found.is_feasible.tolist() == [False, True]
+    assert found.reason[0] == "vllm-0.19.0 has no int8 KV cache; it has bf16, fp8"
+    crowd = configure(tmp_path, {"batch": Choice([1025])})
+    assert measure(crowd)[1].reason == [
+        "batch: 1025, expected at most the 1024 sequences of vllm-0.19.0"
+    ]
 
 
 def test_a_report_works_out_the_costs_once(
@@ -166,12 +176,12 @@ def test_a_report_works_out_the_costs_once(
 ) -> None:
     calls = []
 
-    def counted(*args: Any, **options: Any) -> inference.Inference:
+    def counted(*args: Any, **options: Any) -> Inference:
         calls.append(1)
         return infer(*args, **options)
 
-    infer = inference.infer
-    monkeypatch.setattr(inference, "infer", counted)
+    infer = module.infer
+    monkeypatch.setattr(module, "infer", counted)
     specification = InferenceSpecification(batch=4)
     page = simulate_inference.report(specification, tmp_path / "infer.html").read_text()
     assert len(calls) == 1
@@ -191,7 +201,7 @@ def test_a_made_up_device_has_no_price(tmp_path: Path) -> None:
 
 
 def test_an_empty_step_takes_nothing() -> None:
-    step = InferenceSpecification().cost()(StepBatch())
+    step = InferenceSpecification(engine="overlapped").cost()(StepBatch())
     assert (step.seconds, step.flops, step.joules) == (0.0, 0.0, 0.0)
 
 

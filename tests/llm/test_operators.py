@@ -375,7 +375,9 @@ def test_listed_batches_are_counted_exactly() -> None:
     assert products[0].shape["m"] == 4 + 500
     assert products[-1].shape["m"] == 4 + 3
     decode = [op for op in graph if op.kind == "attention_decode"]
-    assert [op.shape["context_tokens"] for op in decode] == [12060 / 4, (10 + 50 + 256) / 4]
+    # the law cuts the mean context at the window itself
+    assert [op.shape["context_tokens"] for op in decode] == [12060 / 4, 12060 / 4]
+    assert [op.shape["window"] for op in decode] == [None, 128]
 
 
 _LAWS = {
@@ -393,9 +395,10 @@ _LAWS = {
         *("ranks", "dtype"),
     ),
     "memory": ("size_bytes",),
+    "sampling": ("sequences", "vocab", "sampling"),
     "all_reduce": ("ranks", "size_bytes"),
     "all_to_all": ("ranks", "size_bytes"),
-    "point_to_point": ("size_bytes",),
+    "point_to_point": ("size_bytes", "span"),
 }
 
 
@@ -403,7 +406,7 @@ def test_shapes_are_the_arguments_of_their_laws() -> None:
     seen = set()
     for name, plan in [*MIXED, ("Llama-3.1-8B", ParallelPlan(pipeline=2))]:
         batch = StepBatch.of(prefills=[(30, 40)], decodes=[50])
-        for op in step_operators(transformer(name), batch, parallel=plan):
+        for op in step_operators(transformer(name), batch, parallel=plan, sampling="top_p"):
             assert set(op.shape) == set(_LAWS[op.kind]), op.name
             assert op.formula
             seen.add(op.kind)

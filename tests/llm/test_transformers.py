@@ -1,23 +1,27 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from archwright.errors import SpecificationError
 from archwright.hardware.tables import catalogue_rows
 from archwright.llm import Transformer, parameter_breakdown, transformer
-from archwright.llm.transformers import transformers
+from archwright.llm.quality import own_scores, quality
+from archwright.llm.transformers import model_path, read_model, transformers
 from archwright.specification import from_mapping, replace_path, to_mapping
 
 _ROWS = {row["model"]: row for row in catalogue_rows("archwright.llm", "architectures.csv")}
 # Printed 30 and 3 are cut, not rounded, and so are the 1T and 32B of Kimi; makers of gpt-oss
-# leave the embedding out of the active parameters, MiniMax both embeddings, DeepSeek rounds
-# 37.55 down. The 109B of Llama 4 Scout have its vision encoder too.
+# and GLM leave the embedding out of the active parameters, MiniMax both embeddings, DeepSeek
+# rounds 37.55 down. The 109B of Llama 4 Scout have its vision encoder too.
 _CUT = {"Kimi-K2.5"}
 _TOTAL_EXCEPTIONS = {"Qwen3-30B-A3B", "Llama-4-Scout-17B-16E", *_CUT}
 _ACTIVE_EXCEPTIONS = {
     *("Qwen3-30B-A3B", "gpt-oss-120b", "gpt-oss-20b", "DeepSeek-R1", "DeepSeek-V3"),
-    *("MiniMax-M2.5", *_CUT),
+    *("MiniMax-M2.5", "GLM-5", *_CUT),
 }
 
 
@@ -191,3 +195,73 @@ def test_the_catalogue_survives_a_table(model: Transformer) -> None:
 def test_contradictions_are_named(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(SpecificationError, match=message):
         Transformer(**{**_TINY, **wrong})  # type: ignore[arg-type]
+
+
+_CONFIG = {
+    "model_type": "llama", "hidden_size": 512, "num_hidden_layers": 3, "num_attention_heads": 8,
+    "intermediate_size": 1024, "vocab_size": 1000,
+}  # fmt: skip
+
+
+def test_a_file_or_folder_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a name is; relative to the folder that is known, else to the current one."""
+    (tmp_path / "Mine-1B").mkdir()
+    (tmp_path / "Mine-1B" / "config.json").write_text(json.dumps(_CONFIG))
+    (tmp_path / "other.json").write_text(json.dumps(_CONFIG))
+    for name, label in (
+        ("Mine-1B", "Mine-1B"), ("Mine-1B/config.json", "Mine-1B"), ("other.json", "other"),
+    ):  # fmt: skip
+        assert model_path(name, tmp_path) is not None
+        found = read_model(name, tmp_path)
+        assert (found.name, found.layers) == (label, 3)
+    monkeypatch.chdir(tmp_path)
+    assert transformer("Mine-1B").layers == transformer("other.json").layers == 3
+    assert transformer(str(tmp_path / "other.json")).layers == 3
+    assert read_model("phi-4", tmp_path).name == "Phi-4"
+    assert model_path("Phi-4", tmp_path) is None
+
+
+def test_a_folder_of_a_models_name_needs_a_config(tmp_path: Path) -> None:
+    """Results in a folder called like a model do not hide the model."""
+    (tmp_path / "Phi-4").mkdir()
+    assert read_model("Phi-4", tmp_path) is transformer("Phi-4")
+    (tmp_path / "Phi-4" / "config.json").write_text(json.dumps(_CONFIG))
+    assert read_model("Phi-4", tmp_path).layers == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("resnet.json", {"model_type": "resnet", "hidden_sizes": [256]},
+         r"resnet.json: unknown model_type 'resnet'.*known: cohere2"),
+        ("none.json", {"architectures": ["X"]}, "none.json: the key 'model_type' is missing"),
+        ("bare.json", {"model_type": "llama"}, "bare.json: the key 'hidden_size' is missing, exp"),
+        ("bad.json", {**_CONFIG, "hidden_size": 2.5}, "bad.json: hidden_size: 2.5, expected a wh"),
+        ("list.json", [1], "list.json: expected a table of keys"),
+        ("missing.json", None, "missing.json: cannot be read: No such file"),
+        ("some/folder", None, "unknown model 'some/folder'.*no such file or folder either"),
+        ("llama-3.3", None, r"unknown model 'llama-3.3' \(nearest: 'Llama-3.3-70B'\)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_model_is_one_line(
+    tmp_path: Path, name: str, content: object, message: str
+) -> None:
+    """The file, the key and what was expected."""
+    if content is not None:
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(SpecificationError, match=message) as error:
+        read_model(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_own_scores_name_a_model_in_any_way(tmp_path: Path) -> None:
+    """By the path that the study gives it, or by a Hugging Face id."""
+    path = tmp_path / "scores.csv"
+    path.write_text(
+        "model,benchmark,score\nmine/config.json,MMLU-Pro,41\n"
+        "meta-llama/Llama-3.1-8B-Instruct,MMLU-Pro,47\n"
+    )
+    scores = own_scores(path)
+    assert quality("mine", scores=scores, called=["mine/config.json"]).value == 41
+    assert quality("Llama-3.1-8B", scores=scores).value == 47
+    assert np.isnan(quality("mine", scores=scores).value)

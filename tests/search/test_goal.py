@@ -145,3 +145,73 @@ def test_goals_are_checked_against_the_metrics() -> None:
         Goal(minimize=["w"], subject_to=["w <= 'x'"]).score(
             Measurements(metrics={"w": np.ones(1)})
         )
+
+
+def _measured() -> Measurements:
+    """Three designs with an interval each."""
+    return Measurements(
+        metrics={"c": np.array([1.0, 2.0, 3.0]), "p": np.array([5.0, 9.0, 9.5])},
+        low={"p": np.array([4.0, 8.0, 1.0])},
+        high={"p": np.array([9.0, 9.9, 20.0])},
+    )
+
+
+def test_a_chance_is_read_from_the_interval() -> None:
+    """90 % of the law lies inside; at the upper end 95 % is below, at the value half."""
+    from archwright.search.goal import chance
+
+    value, low, high = np.array([2.0]), np.array([1.0]), np.array([8.0])
+    assert chance(value, low, high, 8.0)[0] == pytest.approx(0.95)
+    assert chance(value, low, high, 2.0)[0] == pytest.approx(0.5)
+    assert chance(value, low, high, 1.0)[0] == pytest.approx(0.05)
+    assert chance(value, low, high, 4.0)[0] == pytest.approx(0.7946, abs=1e-3)  # lognormal
+    assert chance(-value, -high, -low, -1.0)[0] == pytest.approx(0.95)  # normal below 0
+    assert chance(value, value, value, 2.0)[0] == 1.0
+    assert chance(value, value, value, 1.99)[0] == 0.0
+    assert np.isnan(chance(np.array([np.nan]), low, high, 1.0)[0])
+
+
+@pytest.mark.parametrize(
+    ("limits", "feasible"),
+    [
+        (["p <= 10"], [True, True, True]),
+        (["p <= 10", "chance(p) >= 0.9"], [True, True, False]),
+        (["10 >= p", "chance(p) >= 0.9"], [True, True, False]),
+        (["p >= 5", "chance(p) >= 0.6"], [False, True, True]),
+        (["p <= 10", "chance(p) <= 0.9"], [False, False, True]),
+    ],
+)
+def test_a_limit_may_be_asked_to_hold_with_a_chance(
+    limits: list[str], feasible: list[bool]
+) -> None:
+    """Of the limit that another line sets, whichever way round it stands."""
+    goal = Goal(minimize=["c"], subject_to=limits)
+    goal.check([Metric("c"), Metric("p")])
+
+    assert goal.score(_measured()).feasible.tolist() == feasible
+
+
+def test_a_measured_chance_is_taken_as_it_is() -> None:
+    """An environment that limits a metric itself gives the column."""
+    goal = Goal(minimize=["c"], subject_to=["chance(p) >= 0.9"])
+    goal.check([Metric("c"), Metric("p"), Metric("chance_p")])
+    found = Measurements(metrics=_measured().metrics | {"chance_p": np.array([0.95, 0.5, 0.9])})
+
+    assert goal.score(found).feasible.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (["chance(p) >= 0.9"], "nothing limits 'p', so there is no chance of it"),
+        (["chance(q) >= 0.9"], "unknown name 'chance_q'"),
+        (["chance(p, c) >= 0.9"], "chance takes the name of one metric"),
+        (["c <= 2", "chance(c) >= 0.9"], "'c' has no interval, so its chance is not known"),
+    ],
+)
+def test_a_chance_that_is_not_known_is_refused(limits: list[str], message: str) -> None:
+    """Without a limit, a metric, or an interval."""
+    with pytest.raises(SpecificationError, match=message):
+        goal = Goal(minimize=["c"], subject_to=limits)
+        goal.check([Metric("c"), Metric("p")])
+        goal.score(_measured())

@@ -284,7 +284,9 @@ def test_a_study_file_names_the_cluster(tmp_path: Path) -> None:
 
     assert isinstance(executor, Ray)
     assert (executor.workers, executor.address) == (2, "ray://head:10001")
-    assert file.study.identity()["run"] == {}
+    elsewhere = ['run={executor="serial", workers=1}']
+    assert file.study.identity() == load_study_file(path, elsewhere).study.identity()
+    assert set(file.study.identity()["run"]) == {"window", "chunk", "replicates"}
     for change, message in [
         ("run.executor=serial", r"\[run\].address: only the executor 'ray' has one"),
         ("run.executor=rya", "unknown executor 'rya' \\(nearest: 'ray'\\)"),

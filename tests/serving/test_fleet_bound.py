@@ -47,17 +47,15 @@ def fleet(**options: Any) -> FleetEnvironment:
 def made(rates: np.ndarray) -> list[Profile]:
     """Profiles of given rates, shape (types, I, J)."""
     nothing = np.zeros(rates.shape[1:])
-    kind = InstanceType(device=device("L4"))
     return [
         Profile(
-            type=kind,
-            max_rate=rate,
+            type=InstanceType(device=device("L4"), tensor_parallel=width),
+            rate=rate[None],
+            takes={},
             binding=nothing.astype(np.int8),
             slots=nothing,
-            least_ttft_s=nothing,
-            least_tpot_s=nothing,
         )
-        for rate in rates
+        for width, rate in enumerate(rates, 1)
     ]
 
 
@@ -78,6 +76,60 @@ def test_the_bound_is_never_above_the_exact_cost(seed: int) -> None:
     assert 0 < found.cost_per_hour <= exact * (1 + 1e-9)
     if not safe:
         assert exact <= found.dearest_cost_per_hour * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_bound_holds_with_limits_over_all_requests(seed: int) -> None:
+    """Several ways and two budgets, one of them tight: still never above the exact cost."""
+    from archwright.serving.plan import Way
+
+    rng = np.random.default_rng(seed)
+    types, ways = int(rng.integers(1, 4)), 3
+    rates = np.exp(rng.uniform(np.log(0.3), np.log(30), (types, ways, 2, 2)))
+    rates[1:][rng.random((types - 1, ways, 2, 2)) < 0.2] = 0.0
+    takes = {name: rng.uniform(0, 1, rates.shape) for name in ("late", "mean")}
+    for name in takes:  # the first way of the first type takes nothing, so something is feasible
+        takes[name][0, 0] = 0.0
+    budgets = {"late": float(rng.uniform(0.0, 0.6)), "mean": float(rng.uniform(0.1, 1.0))}
+    prices = rng.uniform(0.5, 4, types)
+    shares = rng.dirichlet(np.ones(4)).reshape(2, 2)
+    rate = float(rng.uniform(0.1, 20))
+    gpus = {}
+    for g, price in enumerate(prices):
+        each = [{name: t[g, m] for name, t in takes.items()} for m in range(ways)]
+        more = [Way(rates[g, m], each[m]) for m in range(1, ways)]
+        gpus[f"g{g}"] = GpuProfile(float(price), rates[g, 0], each[0], more)
+    exact = plan_fleet(shares, gpus, rate, budgets=budgets).cost_per_hour
+    profiles = [
+        Profile(
+            type=InstanceType(device=device("L4"), tensor_parallel=g + 1),
+            rate=rates[g],
+            takes={name: t[g] for name, t in takes.items()},
+            binding=np.zeros((2, 2), dtype=np.int8),
+            slots=np.ones((2, 2)),
+        )
+        for g in range(types)
+    ]
+    found = relax(profiles, prices.tolist(), shares * rate, budgets=budgets)
+    free = relax(profiles, prices.tolist(), shares * rate)
+
+    assert 0 < free.cost_per_hour <= found.cost_per_hour * (1 + 1e-12)
+    assert found.cost_per_hour <= exact * (1 + 1e-9)
+
+
+def test_the_bound_of_a_single_limit_is_that_of_the_linear_programme() -> None:
+    """Half the load may be late: the price of lateness is found to the last few digits."""
+    cheap = np.array([[[1.0]], [[4.0]]])  # in time, and late at a quarter of the cost
+    profile_ = Profile(
+        type=InstanceType(device=device("L4")),
+        rate=cheap,
+        takes={"late": np.array([[[0.0]], [[1.0]]])},
+        binding=np.zeros((1, 1), dtype=np.int8),
+        slots=np.ones((1, 1)),
+    )
+    found = relax([profile_], [1.0], np.array([[8.0]]), budgets={"late": 0.5})
+
+    assert found.cost_per_hour == pytest.approx(8 * (0.5 + 0.5 / 4), rel=1e-2)
 
 
 def test_the_bound_is_reached_by_full_instances_and_by_one_alone() -> None:
@@ -164,8 +216,8 @@ def test_an_idle_fleet_takes_idle_power() -> None:
     chat = workload("builtin:chat")
     kind = InstanceType(device=device("H100-SXM"))
     found = profile(transformer("Llama-3.1-8B"), kind, chat)
-    nothing = np.zeros((*chat.shares.shape, 1))
-    idle = achieved([found], np.array([3.0]), chat.shares, nothing)
+    nothing = np.zeros(found.rate.shape)
+    idle = achieved([found], np.array([3.0]), chat.shares, {found.type.name: nothing})
 
     assert idle.power_w.value == pytest.approx(3 * power_w("H100-SXM", 0.0, 0.0))
     assert idle.power_w.low < idle.power_w.value < idle.power_w.high

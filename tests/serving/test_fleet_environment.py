@@ -58,37 +58,113 @@ def test_it_conforms() -> None:
 
 
 def test_the_plan_is_that_of_plan_fleet_on_the_profiles() -> None:
-    """Nothing stands between the profiles and the exact plan."""
+    """Nothing stands between the profiles, the offers and the exact plan."""
+    from archwright.hardware.prices import offers
     from archwright.serving import GpuProfile
+    from archwright.serving.plan import Way
 
     environment = fleet()
     plan = environment.plan(DESIGN)
-    gpus = {p.type.name: GpuProfile(environment.price(p.type), p.max_rate) for p in plan.profiles}
-    direct = plan_fleet(environment.workload, gpus, 10.0)
+    found = environment.planner.profiles(DESIGN)
+    gpus = {
+        p.type.name: GpuProfile(
+            1.0,
+            p.rate[0],
+            {name: t[0] for name, t in p.takes.items()},
+            [Way(p.rate[m], {n: t[m] for n, t in p.takes.items()}) for m in (1, 2, 3)],
+        )
+        for p in found
+        if not p.refusal
+    }
+    direct = plan_fleet(
+        environment.workload,
+        gpus,
+        10.0,
+        offers=offers(["L4", "A100-80GB-SXM", "H100-SXM"], cloud="aws"),
+        shapes={
+            p.type.name: (p.type.device.name, p.type.tensor_parallel)
+            for p in found
+            if not p.refusal
+        },
+        budgets={"ttft_p99_s": 0.01, "tpot_mean_s": 0.05},
+    )
 
     assert plan.fleet.counts == direct.counts
+    assert plan.offers == direct.offers
     assert environment.measure(plan)["cost_usd_per_hour"] == pytest.approx(direct.cost_per_hour)
 
 
-def test_what_was_planned_is_achieved_within_the_limits() -> None:
-    """TTFT and TPOT of the worst bucket in use hold, and load and power add up."""
-    environment = fleet()
+@pytest.mark.parametrize(
+    "limits",
+    [
+        LIMITS,
+        {"ttft_p95_s": 0.3},
+        {"ttft_mean_s": 0.1, "tpot_p99_s": 0.08},
+        {"e2e_p99_s": 40.0},
+        {"e2e_mean_s": 10.0, "ttft_p999_s": 2.0},
+        LIMITS | {"per_bucket": True},
+        {},
+    ],
+    ids=str,
+)
+def test_what_was_planned_is_achieved_within_the_limits(limits: dict[str, Any]) -> None:
+    """Every limit holds over all requests, and load, power and dollars add up."""
+    environment = fleet(limits=limits)
     plan = environment.plan(DESIGN)
     measured = environment.measure(plan)
 
-    assert 0 < measured["ttft_p99_s"] <= LIMITS["ttft_p99_s"] * 1.001
-    assert 0 < measured["tpot_mean_s"] <= LIMITS["tpot_mean_s"] * 1.001
+    for rule in environment.planner.rules:
+        assert 0 < measured[rule.name] <= rule.limit_s * (1 + 1e-6), rule
+        assert 0.3 < measured[f"chance_{rule.name}"] <= 1.0
     boards = sum(
         plan.fleet.counts[p.type.name] * p.type.tensor_parallel * p.type.device.tdp_w
         for p in plan.profiles
     )
-    assert 0.3 * boards < measured["power_w"] <= boards
+    assert 0.2 * boards < measured["power_w"] <= boards
     tokens = (environment.workload.shares * environment.workload.mean_output).sum() * 10.0
     assert measured["joules_per_token"] == pytest.approx(measured["power_w"] / tokens)
-    tokens = environment.workload.tokens_per_request * 10.0 * 3600
-    assert measured["cost_usd_per_million_tokens"] == pytest.approx(
-        measured["cost_usd_per_hour"] / tokens * 1e6
+    every = environment.workload.tokens_per_request * 10.0 * 3600
+    cost = measured["cost_usd_per_hour"]
+    assert measured["cost_usd_per_million_tokens"] == pytest.approx(cost / every * 1e6)
+    apart = (
+        measured["cost_usd_per_million_output_tokens"] * tokens
+        + measured["cost_usd_per_million_input_tokens"] * (every / 3600 - tokens)
+    ) * 3600
+    assert apart / 1e6 == pytest.approx(cost)
+    assert cost == pytest.approx(sum(o.usd_per_hour * n for o, n in plan.bill))
+    held = sum(o.accelerators * n for o, n in plan.bill)
+    assert measured["accelerators"] + measured["idle_accelerators"] == held
+
+
+def test_a_percentile_over_all_requests_costs_no_more_than_in_every_bucket() -> None:
+    """What one bucket of few requests needs no longer decides; loose limits cost no more."""
+
+    def cost(**limits: Any) -> float:
+        return fleet(limits=limits, rate_per_s=40.0).plan(DESIGN).cost_per_hour
+
+    over_all, strict = cost(**LIMITS), cost(**LIMITS, per_bucket=True)
+    assert over_all <= strict
+    assert cost(ttft_p99_s=1.0) <= cost(ttft_p999_s=1.0)
+    assert cost(ttft_p95_s=0.12) <= cost(ttft_p99_s=0.12)
+    assert cost(tpot_mean_s=0.02) <= cost(tpot_p99_s=0.02)
+
+
+def test_a_bucket_of_few_requests_that_nothing_answers_in_time_may_be_late() -> None:
+    """The longest prompts take longer than the limit; they are under 1 %, and are listed."""
+    limits = {"ttft_p99_s": 0.8}
+    environment = fleet(limits=limits, devices=["L4", "L40S"], tensor_parallel=[1])
+    answer = environment.solved(DESIGN)
+    missed = answer.plan.achieved.misses(
+        answer.planner.rules[0], environment.workload.shares.shape
     )
+    strict = fleet(limits=limits | {"per_bucket": True}, devices=["L4", "L40S"],
+                   tensor_parallel=[1])  # fmt: skip
+
+    assert 0 < missed.sum() <= 0.01 * (1 + 1e-6)
+    table = next(p for p in environment.panels(DESIGN) if p.title == "Who misses a limit")
+    assert any("16,000 in" in str(row[1]) for row in table.rows)
+    with pytest.raises(InfeasibleError, match="P99 TTFT is at best"):
+        strict.plan(DESIGN)
 
 
 def test_the_rate_comes_from_people_or_the_busiest_five_minutes() -> None:
@@ -117,13 +193,15 @@ def test_own_prices_limit_what_can_be_had(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_text(
         "device,usd_per_hour,count,region\nH100-SXM,2.0,2,here\nL4,0.5,,here\n"
     )
-    environment = fleet(prices="prices.csv", folder=tmp_path, rate_per_s=60.0)
+    environment = fleet(prices="prices.csv", folder=tmp_path, rate_per_s=60.0, cloud=None)
     plan = environment.plan(DESIGN)
     h100 = plan.fleet.counts["H100-SXM"] + 2 * plan.fleet.counts["H100-SXM x2"]
 
-    assert environment.unpriced == ["A100-80GB-SXM"]
+    assert environment.market.unpriced == ("A100-80GB-SXM",)
+    assert environment.market.divisible
     assert h100 <= 2
-    assert environment.price(plan.profiles[-1].type) == 4.0
+    assert environment.market.price(plan.profiles[-1].type) == 4.0
+    assert "priced by the accelerator" in environment.describe(DESIGN)
 
 
 def engine_file(folder: Path, host_step_s: float, source: str = "a benchmark") -> None:
@@ -237,7 +315,8 @@ def test_the_report_answers_and_names_its_sources() -> None:
     page = render(compose(result, environment, goal, command="archwright run x", title="t"))
     sentence = answer(result, environment, goal)
 
-    assert " serve 10 requests/s for $" in sentence
+    assert " serve 10 requests/s " in sentence
+    assert sentence.startswith("Rent ")
     for text in ("What binds", "Against today", "Prices", "us-east-1", "power law", "Runner-up"):
         assert text in page, text
 
@@ -259,7 +338,7 @@ def test_the_runner_up_wins_below_its_price() -> None:
         ({"users": 5.0}, "users and requests_per_user_per_hour go together"),
         (
             {"limits": {"ttft_s": 1.0}},
-            "environment.limits: unknown key 'ttft_s' .nearest: 'ttft_p99_s'",
+            "environment.limits: unknown key 'ttft_s' .nearest: 'ttft_",
         ),
         ({"limits": {"ttft_p99_s": "fast"}}, "environment.limits.ttft_p99_s: expected a number"),
         ({"devices": ["H1000"]}, "unknown device 'H1000'"),
@@ -267,7 +346,10 @@ def test_the_runner_up_wins_below_its_price() -> None:
         ({"vary": {"modle": Choice(["a"])}}, "vary: unknown parameter 'modle' .nearest: 'model'"),
         ({"vary": {"model": Choice(["Llama-3.1-9B"])}}, "unknown .*'Llama-3.1-9B'.*Llama-3.1-8B"),
         ({"vary": {"weights": Choice(["fp9"])}}, "unknown .*'fp9'.*fp8"),
-        ({"vary": {"devices": Choice(["H200"])}}, "vary.devices: unknown device 'H200'"),
+        (
+            {"vary": {"devices": Choice(["H200"])}},
+            "vary.devices: 'H200' names H200-SXM, expected",
+        ),
         ({"vary": {"kv": Choice(["fp9"])}}, "vary.kv: unknown KV format 'fp9' .nearest: 'fp8'"),
         ({"vary": {"max_batch": Choice([64, 0])}}, "vary.max_batch: .*whole number .* 1, found 0"),
         ({"vary": {"max_batch": Integer(-2, 8)}}, "vary.max_batch: .*at least 1, found -2"),
@@ -291,7 +373,7 @@ def test_a_mistake_is_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"fleet": {"H10-SXM": 4}}, "fleet: unknown type 'H10-SXM' .nearest: 'H100-SXM'"),
+        ({"fleet": {"H10-SXM": 4}}, "fleet: unknown device 'H10-SXM' .nearest: 'H100-SXM'"),
         ({"fleet": {"H100-SXM": -1}}, "fleet.H100-SXM: .*whole number of at least 0, found -1"),
         ({"fleet": {}}, "fleet: expected at least one instance, found {}"),
         ({"fleet": {"L4": 0}}, "fleet: expected at least one instance, found {'L4': 0}"),

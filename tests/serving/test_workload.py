@@ -163,3 +163,72 @@ import archwright.serving.workload
 assert not {"scipy", "pyarrow"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _steady(rate: float, seconds: float, seed: int = 0) -> np.ndarray:
+    """Arrivals of a Poisson process."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.uniform(0.0, seconds, round(rate * seconds)))
+
+
+def _of(times: np.ndarray) -> Workload:
+    n = len(times)
+    trace = Trace(
+        time_s=times - times[0],
+        input_tokens=np.full(n, 100),
+        output_tokens=np.full(n, 10),
+        source="made",
+    )
+    return Workload.from_trace(trace)
+
+
+def test_a_poisson_trace_has_a_dispersion_of_one() -> None:
+    """Counts vary as much as they are many, whatever the window."""
+    found = _of(_steady(20.0, 3600.0))
+
+    assert found.dispersion[1] == pytest.approx(1.0, abs=0.1)
+    assert found.dispersion[10] == pytest.approx(1.0, abs=0.25)
+    assert 0.3 < found.arrival_cv2 < 1.8
+
+
+def test_peaks_are_those_of_the_busiest_windows() -> None:
+    """A burst of 50 in a second stands out in the second, less in the minute."""
+    times = np.sort(np.concatenate([_steady(2.0, 1000.0), np.linspace(500.0, 500.9, 50)]))
+    found = _of(times)
+    for window in (1, 10, 60, 300):
+        counted = max(
+            int(np.count_nonzero((times >= t) & (times < t + window))) for t in times.tolist()
+        )
+        assert found.peaks_per_s[window] == pytest.approx(counted / window)
+    assert found.peaks_per_s[1] >= 50
+    assert found.peaks_per_s[1] > found.peaks_per_s[10] > found.peaks_per_s[60]
+
+
+def test_bursts_raise_the_dispersion_of_the_busiest_five_minutes_alone() -> None:
+    """On and off for ten seconds each in it; calm elsewhere."""
+    calm = _steady(2.0, 3000.0)
+    wild = np.concatenate([3000.0 + k * 20 + _steady(20.0, 10.0, k) for k in range(15)])
+    found, steady = _of(np.sort(np.concatenate([calm, wild]))), _of(calm)
+
+    assert found.arrival_cv2 > 20
+    assert steady.arrival_cv2 < 3
+
+
+def test_a_short_trace_knows_no_dispersion() -> None:
+    """It is taken as Poisson, and windows longer than it have no peak."""
+    found = _of(_steady(2.0, 50.0))
+
+    assert found.arrival_cv2 == 1.0
+    assert set(found.peaks_per_s) == {1, 10}
+    assert set(found.dispersion) == {1}
+
+
+def test_longer_requests_keep_their_shares() -> None:
+    """Edges and means grow together."""
+    chat = workload("builtin:chat")
+    found = chat.longer(1.2)
+
+    assert np.array_equal(found.shares, chat.shares)
+    np.testing.assert_allclose(found.mean_input, 1.2 * chat.mean_input)
+    np.testing.assert_allclose(found.output_edges, 1.2 * chat.output_edges)
+    assert found.tokens_per_request == pytest.approx(1.2 * chat.tokens_per_request)

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.options import command
+from archwright.cli.tables import print_table
 
 # name: function that takes a folder and gives rows, and reasons with the rows they leave out
 _TABLES = {

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.completion import names
+from archwright.cli.options import command, written
+from archwright.cli.tables import print_table
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -27,10 +29,12 @@ def add(name: str, commands: Any, line: str) -> None:
         metavar="FILE",
         help="CSV of kernel times (device), or JSON of a serving benchmark (engine)",
     )
-    parser.add_argument("--device", required=True, help="what was measured on")
+    device = parser.add_argument("--device", required=True, help="what was measured on")
+    device.completer = names("devices")  # type: ignore[attr-defined]
     parser.add_argument("--output", type=Path, metavar="TOML", help="where the profile goes")
     served = parser.add_argument_group("what was served, for an engine")
-    served.add_argument("--model", help="name, Hugging Face id, or path of a config.json")
+    model = served.add_argument("--model", help="name, Hugging Face id, or path of a config.json")
+    model.completer = names("models")  # type: ignore[attr-defined]
     served.add_argument("--tp", type=int, help="tensor-parallel width; default 1")
     served.add_argument("--weights", help="weight format; default bf16")
     served.add_argument("--kv", help="KV-cache format; default bf16")
@@ -60,7 +64,8 @@ def _calibrate(options: argparse.Namespace) -> int:
         specification = InferenceSpecification(device=options.device, **served)
         found = calibrate_engine(options.file, specification.cost())
     output = options.output or options.file.with_suffix(".toml")
-    found.write_profile(output)
+    with written(output, "--output"):
+        found.write_profile(output)
     rows = [
         ["measurements", found.rows],
         ["mean error before", found.error_before],

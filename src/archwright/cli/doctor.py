@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.options import command
+from archwright.cli.tables import print_table
 
 _EXTRAS = {
     "nn": "torch",

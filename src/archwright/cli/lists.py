@@ -7,7 +7,9 @@ import inspect
 import sys
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.completion import names
+from archwright.cli.options import command
+from archwright.cli.tables import print_table
 
 _GUIDE = ["losses", "evaluations", "parameters", "own", "wins", "take_for"]
 
@@ -28,7 +30,8 @@ def add(name: str, commands: Any, line: str) -> None:
     }[name]
     parser = command(commands, name, line, execute, example)
     parser.set_defaults(group=name)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="describe this one")
+    named = parser.add_argument("name", nargs="?", metavar="NAME", help="describe this one")
+    named.completer = names(name)  # type: ignore[attr-defined]
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
@@ -122,8 +125,8 @@ def _devices(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from archwright.llm import score, transformer
-    from archwright.llm.transformers import transformers
+    from archwright.llm import score
+    from archwright.llm.transformers import transformer, transformers
 
     chosen = transformers() if options.name is None else [transformer(options.name)]
     rows = []

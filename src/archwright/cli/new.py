@@ -6,13 +6,17 @@ import argparse
 import sys
 from typing import Any
 
+from archwright.cli.completion import names
 from archwright.cli.options import command
 
 
 def add(name: str, commands: Any, line: str) -> None:
     """Add the command."""
     parser = command(commands, name, line, _new, "archwright new serving/fleet > my.toml")
-    parser.add_argument("environment", metavar="LAYER/NAME", help="the environment to study")
+    named = parser.add_argument(
+        "environment", metavar="LAYER/NAME", help="the environment to study"
+    )
+    named.completer = names("environments")  # type: ignore[attr-defined]
 
 
 def _new(options: argparse.Namespace) -> int:

@@ -1,14 +1,28 @@
-"""What several commands share: their parsers and the printing of tables."""
+"""What several commands share: their parsers, and the files they write."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
-__all__ = ["command", "print_table"]
+__all__ = ["Parser", "command", "written"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake in one line, with the nearest choice."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message and exit code 2."""
+        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            from archwright.errors import unknown
+
+            raise argparse.ArgumentError(action, unknown("value", value, action.choices))
 
 
 def command(
@@ -22,27 +36,28 @@ def command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(execute=execute)
+    parser.set_defaults(execute=execute, parser=parser)
     return parser
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
-    """Print rows to standard output, aligned for people or as a JSON array of objects."""
-    if as_json:
-        objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        print(json.dumps(objects, indent=1))
-        return
-    texts = [[_text(value) for value in row] for row in rows]
-    widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(columns)]
-    out = sys.stdout
-    out.write("  ".join(n.ljust(w) for n, w in zip(columns, widths, strict=True)).rstrip() + "\n")
-    for row in texts:
-        out.write("  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() + "\n")
+@contextlib.contextmanager
+def written(path: Path, flag: str) -> Iterator[Path]:
+    """Give a file that a user names to be written; its folders are created.
 
+    Args:
+        path: the file.
+        flag: the option that names it, for the message.
 
-def _text(value: Any) -> str:
-    if value is None or value != value:
-        return "-"
-    if isinstance(value, (list, tuple)):
-        return " to ".join(_text(item) for item in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    Raises:
+        SpecificationError: the file cannot be written; the message has the reason.
+    """
+    from archwright.errors import SpecificationError
+
+    try:
+        if path.is_dir():
+            raise SpecificationError(f"{flag}: {path} is a folder, expected the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpecificationError(f"{flag}: {path} cannot be written: {reason}") from error

@@ -6,7 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.completion import names
+from archwright.cli.options import command
+from archwright.cli.tables import print_table
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -15,9 +17,10 @@ def add(name: str, commands: Any, line: str) -> None:
         parser = command(commands, name, line, _papers, "archwright papers")
     else:
         parser = command(commands, name, line, _reproduce, "archwright reproduce melange")
-        parser.add_argument(
+        slug = parser.add_argument(
             "slug", nargs="?", metavar="SLUG", help="the paper; see 'archwright papers'"
         )
+        slug.completer = names("papers")  # type: ignore[attr-defined]
         parser.add_argument("--all", action="store_true", help="every paper that works")
         parser.add_argument("--size", choices=["quick", "full"], default="quick")
         parser.add_argument("--seed", type=int, default=0)

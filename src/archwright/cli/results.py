@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.closing import print_closing
+from archwright.cli.options import command, written
+from archwright.cli.tables import print_table
 
 if TYPE_CHECKING:
     from archwright.search.study import Result
@@ -38,25 +41,31 @@ def add(name: str, commands: Any, line: str) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from archwright.explain.compose import answer, compose
+    from archwright.explain.closing import closing
+    from archwright.explain.compose import compose
     from archwright.explain.report import write_report
+    from archwright.explain.stored import reopen
     from archwright.search.study import load_result
-    from archwright.search.study_file import load_stored_study
 
     result = load_result(options.run)
-    study = load_stored_study(options.run).study
+    found = reopen(options.run, result)
+    if found.note:
+        print(f"note: {found.note}", file=sys.stderr)
     output = options.output or options.run / "report.html"
-    again = f"archwright run {options.run / 'study.toml'}"
-    content = compose(
-        result, study.environment, study.goal, command=again, title=options.run.resolve().name
+    again = found.command or shlex.join(
+        ["archwright", "run", str(options.run / "study.toml"), "--output-dir", str(options.run)]
     )
-    write_report(content, output)
-    print(answer(result, study.environment, study.goal))
+    environment, goal = found.environment, found.goal
+    content = compose(result, environment, goal, command=again, title=found.name)
+    with written(output, "--output"):
+        write_report(content, output)
+    print_closing(closing(result, environment, goal))
     print(f"report: {output}")
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from archwright.explain.answers import cheapest_words, side_by_side, stored_answers
     from archwright.explain.runs import comparison, progress
     from archwright.search.study import load_result
 
@@ -68,15 +77,26 @@ def _compare(options: argparse.Namespace) -> int:
         columns.append("curve")
         for row, curve in zip(rows, progress(runs), strict=True):
             row.append(_points(curve.designs.tolist(), curve.values.tolist()))
+    answers = stored_answers(runs)
+    if options.json and any(answers.values()):
+        columns.append("answer")
+        for row, found in zip(rows, answers.values(), strict=True):
+            row.append(found)
     print_table(columns, rows, as_json=options.json)
     if not options.json:
         print(table.note)
+        fleets = side_by_side(answers)
+        if fleets is not None:
+            print(f"\n{fleets.title}")
+            print_table(fleets.columns, fleets.rows, as_json=False)
+            print(f"{fleets.note}\n{cheapest_words(answers)}")
     if options.report is not None:
         from archwright.explain.compose import compose_comparison
         from archwright.explain.report import write_report
 
-        again = " ".join(["archwright compare", *(str(folder) for folder in options.runs)])
-        write_report(compose_comparison(runs, command=again), options.report)
+        again = shlex.join(["archwright", "compare", *(str(folder) for folder in options.runs)])
+        with written(options.report, "--report"):
+            write_report(compose_comparison(runs, command=again), options.report)
         print(f"report: {options.report}", file=sys.stderr if options.json else sys.stdout)
     return 0
 
@@ -108,10 +128,14 @@ def _export(options: argparse.Namespace) -> int:
     result = load_result(options.run)
     if options.format == "optuna":
         return _export_optuna(options, result)
-    if options.format == "parquet":
-        pyarrow.parquet.write_table(result.table, options.output, compression="zstd")
-    else:
-        pyarrow.csv.write_csv(result.table, options.output or sys.stdout.buffer)
+    if options.output is None:
+        pyarrow.csv.write_csv(result.table, sys.stdout.buffer)
+        return 0
+    with written(options.output, "--output"):
+        if options.format == "parquet":
+            pyarrow.parquet.write_table(result.table, options.output, compression="zstd")
+        else:
+            pyarrow.csv.write_csv(result.table, options.output)
     return 0
 
 
@@ -126,6 +150,7 @@ def _export_optuna(options: argparse.Namespace, result: Result) -> int:
     except UserError as error:
         print(f"note: ranges are those of the trials, since {error}", file=sys.stderr)
     name = options.run.resolve().name
-    count = write_optuna_journal(result, options.output, name=name, space=space)
+    with written(options.output, "--output"):
+        count = write_optuna_journal(result, options.output, name=name, space=space)
     print(f"{count} designs, study {name!r}: optuna-dashboard {options.output}", file=sys.stderr)
     return 0

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archwright.cli.closing import print_closing
 from archwright.cli.options import command
 from archwright.cli.printed import printed_to, said
+from archwright.cli.progress import progress_of
 
 if TYPE_CHECKING:
-    from archwright.search.study import Progress, Result
+    from archwright.search.study import Result
     from archwright.search.study_file import StudyFile
-
-_QUIET_SECONDS = 60.0
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -66,25 +66,23 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print((folder / "summary.json").read_text(), end="")
         return code
-    from archwright.explain.compose import answer, compose, diagnosis
+    from archwright.explain.closing import closing
 
-    sentence = answer(result, study.environment, study.goal)
+    environment, goal = study.environment, study.goal
     if not options.no_report:
+        from archwright.explain.compose import compose
         from archwright.explain.report import write_report
+        from archwright.explain.stored import keep
 
-        again = " ".join(
-            ["archwright run", str(options.study), *(f"--set {s}" for s in options.set)]
-        )
-        write_report(
-            compose(
-                result, study.environment, study.goal, command=again, title=options.study.stem
-            ),
-            folder / "report.html",
-        )
-    print(f"{len(result.trials)} designs, {len(result.front)} on the front; {result.stopped}")
-    for line in diagnosis(result, study.environment):
-        print(line)
-    print(sentence)
+        words = ["archwright", "run", str(options.study)]
+        words += [word for change in options.set for word in ("--set", change)]
+        if options.output_dir is not None:
+            words += ["--output-dir", str(options.output_dir)]
+        again, name = shlex.join(words), options.study.stem
+        keep(folder, result, environment, goal, name=name, command=again)
+        content = compose(result, environment, goal, command=again, title=name)
+        write_report(content, folder / "report.html")
+    print_closing(closing(result, environment, goal))
     if not options.no_report:
         print(f"report: {folder / 'report.html'}")
     return code
@@ -103,7 +101,7 @@ def _search(options: argparse.Namespace, folder: Path) -> tuple[StudyFile, Resul
     if options.dry_run:
         _print_plan(file, folder)
         return None
-    progress = _progress(file, folder, quiet=options.quiet)
+    progress = progress_of(file, folder, quiet=options.quiet)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=re.escape(idle) if idle else "$^")
@@ -155,89 +153,3 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
     else:
         said(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")
     said(f"output       {folder}")
-
-
-class _Lines:
-    """Progress without a terminal: one line a minute."""
-
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
-        self._folder: Path | None = folder
-        self._quiet = quiet
-        self._next = time.monotonic() + _QUIET_SECONDS
-
-    def update(self, progress: Progress) -> None:
-        if self._folder is not None and not self._quiet:
-            print(_store_line(self._folder), file=sys.stderr)
-            self._folder = None
-        if not self._quiet and time.monotonic() >= self._next:
-            self._next = time.monotonic() + _QUIET_SECONDS
-            print(
-                f"{progress.evaluations} evaluations, {progress.feasible} feasible, "
-                f"{progress.seconds:.0f} s",
-                file=sys.stderr,
-            )
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class _Panel:
-    """Progress on a terminal: one live line with the best values so far."""
-
-    def __init__(self, file: StudyFile, folder: Path) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._names = file.study.goal.objectives.losses
-        self._best: Any = None
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} evaluations"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[best]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        total = file.study.budget.evaluations
-        size = file.study.environment.space.size
-        if total is not None and size is not None and file.study.environment.deterministic:
-            total = min(total, size)
-        self._task = self._bar.add_task("search", total=total, best="")
-        self._bar.console.print(_store_line(folder), highlight=False)
-        self._bar.start()
-
-    def update(self, progress: Progress) -> None:
-        import numpy as np
-
-        good = progress.scores.losses[progress.scores.feasible]
-        if len(good):
-            with np.errstate(all="ignore"):
-                lowest = np.fmin.reduce(good, axis=0)
-            self._best = lowest if self._best is None else np.fmin(self._best, lowest)
-        best = (
-            ""
-            if self._best is None
-            else "best "
-            + ", ".join(
-                f"{name} {abs(value):.4g}"
-                for name, value in zip(self._names, self._best, strict=True)
-            )
-        )
-        self._bar.update(self._task, completed=progress.evaluations, best=best)
-
-    def close(self) -> None:
-        self._bar.stop()
-
-
-def _progress(file: StudyFile, folder: Path, *, quiet: bool) -> _Lines | _Panel:
-    if quiet or not sys.stderr.isatty():
-        return _Lines(folder, quiet=quiet)
-    return _Panel(file, folder)
-
-
-def _store_line(folder: Path) -> str:
-    """Say where the trials go, and what that place promises."""
-    from archwright.search.store import durability
-
-    return f"store: {folder} ({durability(folder)})"

@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.completion import names, typed
+from archwright.cli.options import command, written
+from archwright.cli.tables import print_table
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -24,13 +26,26 @@ def add(name: str, commands: Any, line: str) -> None:
         "  archwright simulate llm/infer --model Llama-3.1-70B --device H100-SXM --tp 4 "
         "--batch 32 --input 2048 --output 512 --report infer.html",
     )
-    parser.add_argument("simulator", metavar="LAYER/NAME", help="the simulator")
+    simulator = parser.add_argument("simulator", metavar="LAYER/NAME", help="the simulator")
+    simulator.completer = names("simulators")  # type: ignore[attr-defined]
+    named = next((word for word in typed()[1:] if not word.startswith("-")), None)
+    if named is not None:  # a shell asks for the flags, which only the simulator knows
+        for path in _paths(named):
+            parser.add_argument(f"--{path}")
+        return
     parser.add_argument(
         "fields",
         nargs=argparse.REMAINDER,
         metavar="--FIELD VALUE",
         help="fields; --fields lists them",
     )
+
+
+def _paths(simulator: str) -> list[str]:
+    from archwright.registry import resolve
+    from archwright.specification import describe
+
+    return [path for path, *_ in describe(resolve("simulators", simulator).specification)]
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -53,7 +68,9 @@ def _simulate(options: argparse.Namespace) -> int:
     if report is not None:
         if not hasattr(simulator, "report"):
             raise SpecificationError(f"--report: {options.simulator} draws none")
-        print(f"report: {simulator.report(specification, Path(report))}", file=sys.stderr)
+        with written(Path(report), "--report") as page:
+            drawn = simulator.report(specification, page)
+        print(f"report: {drawn}", file=sys.stderr)
     fields = result if isinstance(result, dict) else dataclasses.asdict(result)
     print_table(["quantity", "value"], [[k, v] for k, v in fields.items()], as_json=as_json)
     return 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from archwright.cli.options import command, print_table
+from archwright.cli.options import command
+from archwright.cli.progress import duration
+from archwright.cli.tables import print_table
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -44,8 +47,9 @@ def _sweep(options: argparse.Namespace) -> int:
 
     file = load_study_file(options.study, options.set)
     folder = options.output_dir or options.study.parent / "runs" / f"{options.study.stem}-sweep"
-    names = options.searchers.split(",") if options.searchers else None
+    names = [name.strip() for name in options.searchers.split(",")] if options.searchers else None
     sweep = sweep_of(file, folder, searchers=names, seeds=options.seeds)
+    sweep.check()
     studies = len(sweep.plan)
     if not options.quiet:
         print(
@@ -55,10 +59,8 @@ def _sweep(options: argparse.Namespace) -> int:
         )
     result = sweep.run(
         workers=options.workers,
-        progress=None if options.quiet else _say,
+        progress=None if options.quiet else _Say(),
     )
-    for name, why in result.refused.items():
-        print(f"note: {name} takes no part: {why}", file=sys.stderr)
     columns, rows = result.table()
     print_table(columns, rows, as_json=options.json)
     if not options.json:
@@ -69,8 +71,16 @@ def _sweep(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} of {of} studies", end="\n" if done == of else "", file=sys.stderr)
-    elif done == of or done % max(1, of // 10) == 0:
-        print(f"{done} of {of} studies", file=sys.stderr)
+class _Say:
+    """Say how many studies are done, and when the last will be."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        left = (time.monotonic() - self._started) / done * (of - done)
+        line = f"{done} of {of} studies" + (f", {duration(left)}" if done < of else "")
+        if sys.stderr.isatty():  # the blanks overwrite a longer line
+            print(f"\r{line:<50}", end="\n" if done == of else "", file=sys.stderr)
+        elif done in (1, of) or done % max(1, of // 10) == 0:
+            print(line, file=sys.stderr)

@@ -25,6 +25,7 @@ __all__ = [
     "objectives",
     "parameter",
     "parameters",
+    "points",
     "shown_sign",
 ]
 
@@ -209,3 +210,11 @@ def _joined(counts: npt.NDArray[np.intp], least: int) -> npt.NDArray[np.intp]:
     if held < least and number:
         numbers[numbers == number] = number - 1
     return numbers
+
+
+def points(result: Result) -> dict[tuple[float, ...], list[int]]:
+    """Return the points of the front, each with its rows: designs of equal losses are one."""
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for row in result.front.tolist():
+        groups.setdefault(tuple(result.losses[row].tolist()), []).append(row)
+    return groups

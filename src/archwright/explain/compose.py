@@ -2,8 +2,13 @@
 
 An environment may speak for its own designs; each of these is optional:
 
-- ``describe(design) -> str``: the answer in a sentence,
+- ``describe(design) -> str``: the answer. A text that ends with a full stop stands alone: a
+  sentence, and what else it takes in further lines. Any other is a phrase after what was asked:
+  ``Best of 300 designs for latency: …``.
 - ``label(design) -> str``: a short name of a design,
+- ``family(design) -> str``: what many designs share, such as their model,
+- ``lacks(design) -> str``: what a design without a metric lacks,
+- ``headline(design) -> Headline``: what decides, shown first,
 - ``panels(design) -> list[Panel]``: bars, tables and facts about it,
 - ``assumptions(design) -> list[tuple[str, str, str, str]]``: what, value, label, source,
 - ``runner_up(design) -> str``: the second choice and when it would win,
@@ -13,113 +18,50 @@ An environment may speak for its own designs; each of these is optional:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from archwright.explain.answers import cheapest_words, side_by_side, stored_answers
+from archwright.explain.closing import (
+    answer,
+    ask,
+    asked,
+    closing,
+    counted,
+    design_words,
+    diagnosis,
+    quantity,
+)
+from archwright.explain.columns import points
 from archwright.explain.front import Quantity, best_per_metric
 from archwright.explain.report import Assumption, Front, ReportContent, Unranked
 from archwright.explain.runs import goal_columns
-from archwright.explain.sections import comparison_sections, sections
+from archwright.explain.sections import Section, comparison_sections, sections
 from archwright.explain.tradeoffs import next_steps
+from archwright.search.amounts import amount, in_unit
+from archwright.search.conclusion import chosen, lacking
 from archwright.search.environments import Environment, Metric
 from archwright.search.goal import Goal
-from archwright.search.panels import Facts, Table
+from archwright.search.panels import Bars, Facts, Panel, Roofline, Strips, Table
 from archwright.search.space import Design, Expression
 from archwright.search.study import Result
 
-__all__ = ["answer", "chosen", "compose", "compose_comparison", "diagnosis"]
+__all__ = [
+    "answer",
+    "chosen",
+    "closing",
+    "compose",
+    "compose_comparison",
+    "counted",
+    "diagnosis",
+    "title_of",
+]
 
-_FORMS = {
-    "$": "${:,.2f}",
-    "$/h": "${:,.2f}/h",
-    "$/M tokens": "${:,.3f}/M tokens",
-    "W": "{:,.0f} W",
-    "%": "{:.1f} %",
-    "share": "{:.2f}",
-    "s": "{:.3g} s",
-}
-_STEPS = {"W": 0.10, "%": 0.01}  # how much better counts as a step; others: any improvement
-
-
-def chosen(result: Result, environment: Environment) -> int | None:
-    """Return the row that answers: the best, and among its equals the best in other metrics.
-
-    Designs of equal losses are ranked in each metric of the environment; the least sum of ranks
-    is taken, then the earlier trial.
-    """
-    best = result.best()
-    if best is None:
-        return None
-    equals = np.flatnonzero((result.losses == result.losses[best]).all(axis=1))
-    ranks = np.zeros(len(equals))
-    for metric in environment.metrics:
-        values = result.metric(metric.name)[equals]
-        losses = values if metric.better == "lower" else -values
-        ranks += (losses[:, None] > losses[None, :]).sum(axis=1)
-    return int(equals[int(np.argmin(ranks))])
-
-
-def answer(result: Result, environment: Environment, goal: Goal) -> str:
-    """Return the answer of a study in one sentence."""
-    best = chosen(result, environment)
-    if best is None:
-        n = len(result.trials)
-        feasible = int(np.count_nonzero(result.column("feasible")))
-        if feasible and len(result.unknown) == feasible:
-            return f"All {feasible} designs within the limits lack a metric of the goal."
-        return f"None of {n} designs meets the limits."
-    design = result.design(best)
-    describe: Any = getattr(environment, "describe", None)
-    if describe is not None:
-        return str(describe(design))
-    metrics = {metric.name: metric for metric in environment.metrics}
-    values = [
-        f"{name} = {_form(metrics[name]).format(float(result.metric(name)[best]))}"
-        for name in goal.metrics
-    ]
-    return f"Best of {len(result.trials)} designs: {_words(design)} with {', '.join(values)}."
-
-
-def _words(design: Design) -> str:
-    """A design as people read it: numbers to six digits, inactive parameters left out."""
-    return ", ".join(
-        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in design.items()
-        if value is not None
-    )
-
-
-def diagnosis(result: Result, environment: Environment) -> list[str]:
-    """Where nothing meets the limits: which limit binds, by how much, and what would help."""
-    why: Any = getattr(environment, "why_infeasible", None)
-    if result.best() is not None or not len(result.trials):
-        return []
-    if why is not None:
-        lines: list[str] = why([result.design(row) for row in range(len(result.trials))])
-        if lines:
-            return lines
-    violated = [(name, result.column(f"constraint.{name}")) for name in result.schema.constraints]
-    lines = []
-    for name, violation in violated:
-        broken = violation > 0
-        if broken.any():
-            nearest = int(np.nanargmin(np.where(broken, violation, np.inf)))
-            lines.append(
-                f"{name}: broken by {int(broken.sum()):,} of {len(violation):,} designs, least "
-                f"{_excess(float(violation[nearest]))}by {result.design(nearest)}"
-            )
-    return lines
-
-
-def _excess(violation: float) -> str:
-    """A relative excess over a limit in words; nothing where it is not known."""
-    if violation <= np.finfo(np.float64).tiny:
-        return ""
-    if violation < 2:
-        return f"({violation:.1%} beyond) "
-    return f"({violation:,.3g} times the limit beyond) "
+_EQUALS = 6  # designs of one point that are named
+_NAMED = 3  # options of an environment that its title names
 
 
 def compose(
@@ -136,28 +78,32 @@ def compose(
     """
     from archwright import __version__
 
-    best = chosen(result, environment)
+    best = chosen(result, environment.metrics)
     design = None if best is None else result.design(best)
-    quantities = {metric.name: _quantity(metric, result) for metric in environment.metrics}
+    quantities = {metric.name: quantity(metric, result) for metric in environment.metrics}
     feasible = np.asarray(result.column("feasible"), dtype=bool)
     notes: list[str] = diagnosis(result, environment)
-    panels = list(_ask(environment, "panels", design) or [])
+    panels = [panel for panel in ask(environment, "panels", design) or [] if _says(panel)]
     if notes:
         panels.insert(0, Facts(title="Why nothing meets the limits", items=notes))
+    headline = ask(environment, "headline", design)
+    described = design is not None and hasattr(environment, "describe")
     return ReportContent(
-        title=title,
+        title=title_of(title, result, environment, goal),
         answer=answer(result, environment, goal),
-        subtitle="" if design is None or not hasattr(environment, "describe") else f"{design}",
+        subtitle=design_words(design) if design is not None and described else "",
         meta=_meta(result, environment, best),
+        headline=headline,
+        lead=0 if headline is None else headline.lead,
         front=_front(result, environment, goal, best, feasible),
         panels=panels,
         trade_offs=_trade_offs(result, environment, goal, quantities, best, feasible),
-        runner_up=str(_ask(environment, "runner_up", design) or ""),
+        runner_up=str(ask(environment, "runner_up", design) or ""),
         best_per_metric=_best_table(result, environment, quantities, feasible),
         unranked=_unranked(result, environment, goal),
         assumptions=[
             Assumption(what=what, value=value, label=label, source=source)
-            for what, value, label, source in _ask(environment, "assumptions", design) or []
+            for what, value, label, source in ask(environment, "assumptions", design) or []
         ],
         sections=sections(result),
         command=command,
@@ -165,8 +111,44 @@ def compose(
     )
 
 
+def title_of(name: str, result: Result, environment: Environment, goal: Goal) -> str:
+    """Return a title that tells studies apart: the study's name, and what it asks.
+
+    Such as ``chat_fleet: cost and quality of serving builtin:chat at 20 requests/s``.
+    """
+    best = chosen(result, environment.metrics)
+    headline = ask(environment, "headline", None if best is None else result.design(best))
+    subject = "" if headline is None else headline.subject
+    if not subject:
+        options = dict(result.study.get("environment", {}))
+        subject = str(options.pop("name", ""))
+        told = [
+            f"{key.replace('_', ' ')} {f'{value:.6g}' if isinstance(value, float) else value}"
+            for key, value in options.items()
+            if isinstance(value, str | int | float) and len(str(value)) < 40
+        ]
+        if subject and told:
+            subject += f" ({', '.join(told[:_NAMED])})"
+    question = asked(environment, goal) + (f" of {subject}" if subject else "")
+    return f"{name}: {question}" if name else question
+
+
+def _says(panel: Panel) -> bool:
+    """Say whether a panel has anything to show; an empty chart is not drawn."""
+    if isinstance(panel, Bars):
+        values = [value for series in panel.series.values() for value in series]
+        return bool(np.isfinite(np.asarray(values, dtype=np.float64)).any())
+    if isinstance(panel, Roofline):
+        return len(panel.names) > 0
+    if isinstance(panel, Strips):
+        return any(len(values) for values in panel.groups.values())
+    return len(panel.rows if isinstance(panel, Table) else panel.items) > 0
+
+
 def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportContent:
     """Return the content of a page that compares studies of one goal.
+
+    Where the answers of two runs or more are fleets, these stand side by side, first.
 
     Args:
         runs: names to studies.
@@ -185,15 +167,20 @@ def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportCon
     at = table.columns.index("hypervolume") if several else len(table.columns) - 1
     sign = -1.0 if several else columns[0].sign
     scored = [(sign * v, row) for row in table.rows if isinstance(v := row[at], float)]
-    answer = "No run has a feasible design."
+    told = "No run has a feasible design."
     if scored:
         score, best = min(scored, key=lambda item: item[0])
         equal = sum(other == score for other, _ in scored)
         who = f"{best[0]} has" if equal == 1 else f"{equal} of {len(runs)} runs share"
-        answer = f"{who} the best {table.columns[at]}: {sign * score:.4g}."
+        told = f"{who} the best {table.columns[at]}: {sign * score:.4g}."
+    answers = stored_answers(runs)
+    fleets = side_by_side(answers)
+    if fleets is not None:
+        found.insert(0, Section(title=fleets.title, table=fleets, note=fleets.note))
+        told = f"{cheapest_words(answers)}\n{told}"
     return ReportContent(
-        title=f"{len(runs)} runs compared",
-        answer=answer,
+        title=f"{_listed(list(runs))} compared",
+        answer=told,
         subtitle=goal,
         sections=found,
         command=command,
@@ -201,38 +188,19 @@ def compose_comparison(runs: Mapping[str, Result], *, command: str) -> ReportCon
     )
 
 
-def _ask(environment: Environment, method: str, design: Design | None) -> Any:
-    speak: Any = getattr(environment, method, None)
-    return None if speak is None or design is None else speak(design)
-
-
-def _form(metric: Metric) -> str:
-    if metric.unit in _FORMS:
-        return _FORMS[metric.unit]
-    return "{:.4g} " + metric.unit if metric.unit else "{:.4g}"
-
-
-def _quantity(metric: Metric, result: Result) -> Quantity:
-    return Quantity(
-        name=_plain_name(metric),
-        values=result.metric(metric.name),
-        direction="minimize" if metric.better == "lower" else "maximize",
-        form=_form(metric),
-        share=_STEPS.get(metric.unit, 0.0),
-    )
-
-
-def _plain_name(metric: Metric) -> str:
-    if metric.unit == "W":
-        return "watts"
-    return metric.meaning or metric.name.replace("_", " ")
+def _listed(names: Sequence[str]) -> str:
+    """Names of runs in a title: the last part of each folder where these differ."""
+    short = [Path(name).name or name for name in names]
+    if len(set(short)) < len(short) or len(short) > _NAMED:
+        return f"{len(names)} runs"
+    return f"{', '.join(short[:-1])} and {short[-1]}" if len(short) > 1 else short[0]
 
 
 def _meta(result: Result, environment: Environment, best: int | None) -> list[tuple[str, str]]:
     if best is None:
         return [("Designs tried", f"{len(result.trials):,}")]
     return [
-        (metric.meaning or metric.name, _form(metric).format(value))
+        (metric.meaning or metric.name, amount(value, metric.unit))
         for metric in environment.metrics
         if np.isfinite(value := float(result.metric(metric.name)[best]))
     ]
@@ -253,24 +221,53 @@ def _front(
     on_front = np.zeros(len(x), dtype=bool)
     on_front[result.front] = True
     names = _labels(environment, [result.design(row) for row in range(len(x))])
-    forms = _form(metrics[first]), _form(metrics[second])
+    groups = _points(result, best)
+    shown = np.array(list(groups), dtype=np.intp)
+
+    def words(row: int) -> str:
+        equal = [names[other] for other in groups[row]]
+        more = f" and {len(equal) - _EQUALS} more" if len(equal) > _EQUALS else ""
+        return "; ".join(equal[:_EQUALS]) + more
+
+    axes = [_axis(metrics[name], result.metric(name), result.front) for name in (first, second)]
     return Front(
-        x=x,
-        y=y,
-        x_axis=f"{metrics[first].meaning or first} [{metrics[first].unit}]",
-        y_axis=f"{metrics[second].meaning or second} [{metrics[second].unit}]",
-        feasible=feasible,
-        on_front=on_front,
-        chosen=best,
-        labels=[
-            _beside(name, result, row) if row == best else "" for row, name in enumerate(names)
-        ],
+        x=x[shown] * axes[0][0],
+        y=y[shown] * axes[1][0],
+        x_axis=axes[0][1],
+        y_axis=axes[1][1],
+        feasible=feasible[shown],
+        on_front=on_front[shown],
+        unknown=lacking(result)[shown],
+        chosen=int(np.flatnonzero(shown == best)[0]),
+        labels=[_beside(names[row], result, row) if row == best else "" for row in shown],
         hover=[
-            f"{name}\n{forms[0].format(a)}\n{forms[1].format(b)}"
-            for name, a, b in zip(names, x, y, strict=True)
+            f"{words(row)}\n{amount(x[row], metrics[first].unit)}\n"
+            f"{amount(y[row], metrics[second].unit)}"
+            for row in shown
         ],
+        designs=[words(row) for row in shown],
         x_better="minimize" if first in goal.minimize else "maximize",
     )
+
+
+def _axis(
+    metric: Metric, values: npt.NDArray[np.float64], front: npt.NDArray[np.intp]
+) -> tuple[float, str]:
+    """Return the factor and the title of an axis in the unit in which people read its front."""
+    factor, unit = in_unit(float(np.median(np.abs(values[front]))), metric.unit)
+    return factor, f"{metric.meaning or metric.name}{f' [{unit}]' if unit else ''}"
+
+
+def _points(result: Result, best: int) -> dict[int, list[int]]:
+    """Return the row that stands for each point to all rows of it.
+
+    Designs of equal losses on the front are one point, that of the chosen design where it is
+    among them; every other design is a point of its own.
+    """
+    rows_of = {rows[0]: rows for rows in points(result).values()}
+    front = set(result.front.tolist())
+    rows_of |= {row: [row] for row in range(len(result.trials)) if row not in front}
+    return {best if best in rows else row: rows for row, rows in sorted(rows_of.items())}
 
 
 def _beside(name: str, result: Result, row: int) -> str:
@@ -279,7 +276,7 @@ def _beside(name: str, result: Result, row: int) -> str:
 
 
 def _labels(environment: Environment, designs: Sequence[Design]) -> list[str]:
-    label: Any = getattr(environment, "label", _words)
+    label: Any = getattr(environment, "label", design_words)
     return [str(label(design)) for design in designs]
 
 
@@ -314,25 +311,35 @@ def _best_table(
     environment: Environment,
     quantities: dict[str, Quantity],
     feasible: npt.NDArray[np.bool_],
-) -> Table:
+) -> Table | None:
     rows: list[list[str | float | int | None]] = []
     for name, row in best_per_metric(list(quantities.values()), feasible).items():
         if row is None:
             continue
         quantity = next(q for q in quantities.values() if q.name == name)
         label = _labels(environment, [result.design(row)])[0]
-        rows.append([name, quantity.show(float(np.asarray(quantity.values)[row])), label])
+        rows.append(
+            [
+                name[:1].upper() + name[1:],
+                quantity.show(float(np.asarray(quantity.values)[row])),
+                label,
+            ]
+        )
+    if not rows:
+        return None
     return Table(
         title="Best design for each metric", columns=["metric", "best", "design"], rows=rows
     )
 
 
 def _unranked(result: Result, environment: Environment, goal: Goal) -> list[Unranked]:
-    rows = result.unknown
+    rows = np.flatnonzero(lacking(result))
     if not len(rows):
         return []
-    missing = [name for name in goal.metrics if np.isnan(result.metric(name)[rows]).any()]
-    names = _labels(environment, [result.design(row) for row in rows])
+    limited = [name for text in goal.subject_to for name in Expression(text).names]
+    wanted = [n for n in dict.fromkeys([*goal.metrics, *limited]) if n in result.schema.metrics]
+    missing = [name for name in wanted if np.isnan(result.metric(name)[rows]).any()]
+    names = _labels(environment, [result.design(int(row)) for row in rows])
     return [
         Unranked(
             reason=f"within the limits, but {' and '.join(missing)} is unknown",

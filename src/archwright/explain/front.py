@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,14 +27,15 @@ class Quantity:
         name: what people call it, such as ``quality`` or ``watts``.
         values: shape (n,); NaN where unknown.
         direction: which way is better.
-        form: format string of one non-negative value, such as ``"${:,.2f} an hour"``.
+        form: writes one non-negative value: a format string, such as ``"${:,.2f} an hour"``, or
+            a function.
         share: how much better counts as a step, relative; 0 means any strict improvement.
     """
 
     name: str
     values: ArrayLike
     direction: Direction = "minimize"
-    form: str = "{:.4g}"
+    form: str | Callable[[float], str] = "{:.4g}"
     share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -51,7 +52,9 @@ class Quantity:
 
     def show(self, value: float) -> str:
         """Print one value with its sign in front."""
-        return ("−" if value < 0 else "") + self.form.format(abs(value))
+        size = abs(value)
+        words = self.form.format(size) if isinstance(self.form, str) else self.form(size)
+        return ("−" if value < 0 else "") + words
 
 
 def knee(losses: ArrayLike) -> int:

@@ -22,7 +22,8 @@ from archwright.errors import SpecificationError
 from archwright.explain.columns import evenly
 from archwright.explain.front import Direction
 from archwright.explain.sections import Section
-from archwright.search.panels import Bars, Panel, Roofline, Strips, Table
+from archwright.search import amounts
+from archwright.search.panels import Bars, Headline, Panel, Roofline, Strips, Table
 from archwright.search.store import Disk
 
 __all__ = [
@@ -37,13 +38,21 @@ __all__ = [
 _ASSETS = Path(__file__).parent / "assets"
 _DRAWN = 1500  # dominated and infeasible points in the figure, at most
 _LISTED = 12  # names of unranked designs, at most
+_WIDE = 66  # letters of the longest row of a table that half the page holds
+# A number as panels write it: "$6.88", "27.1 %", "1.30 kW", "under 1 %".
+_NUMBER = re.compile(r"(under |over )?[−+]?\$?[\d,.]*\d ?(%|/h|[a-zA-Zµ]{1,2}(/s)?)?")
+_CHANCE = re.compile(r"(?:(under) )?(\d+) %")
 # The only addresses in the bundle that it could ask for or link to.
 _OUTSIDE = re.compile(r"https://(?:cdn\.plot\.ly|cloud\.plotly\.com|plotly\.com)[^\"'`\s)]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """Evaluated designs over two metrics; the arguments of `figures.pareto_front`."""
+    """Evaluated designs over two metrics; the arguments of `figures.pareto_front`.
+
+    ``designs`` names each point in the table, by default the first line of ``hover``; ``unknown``
+    says where a metric is not known, which is neither dominated nor infeasible.
+    """
 
     x: ArrayLike
     y: ArrayLike
@@ -54,6 +63,8 @@ class Front:
     chosen: int | None = None
     labels: Sequence[str] = ()
     hover: Sequence[str] = ()
+    designs: Sequence[str] = ()
+    unknown: ArrayLike | None = None
     x_better: Direction = "minimize"
 
 
@@ -88,9 +99,11 @@ class ReportContent:
 
     Attributes:
         title: what was asked.
-        answer: the answer in one sentence.
+        answer: the answer in one sentence; further lines are set smaller, below it.
         subtitle: one line below the answer.
-        meta: (name, value) pairs, shown as the headline figures.
+        meta: (name, value) pairs, shown as the headline figures where there is no headline.
+        headline: what decides, in the place of ``meta``.
+        lead: how many of the panels come before the front.
         front: the designs over two metrics.
         panels: what the environment says about the chosen design, in order.
         trade_offs: sentences; what a step costs.
@@ -107,6 +120,8 @@ class ReportContent:
     answer: str
     subtitle: str = ""
     meta: Sequence[tuple[str, str]] = ()
+    headline: Headline | None = None
+    lead: int = 0
     front: Front | None = None
     panels: Sequence[Panel] = ()
     trade_offs: Sequence[str] = ()
@@ -133,12 +148,15 @@ def render(content: ReportContent) -> str:
     )
     environment.filters["cell"] = _cell
     environment.filters["numeric"] = _numeric
+    environment.filters["doubtful"] = _doubtful
+    environment.tests["wide"] = _wide
     figures = _figures(content)
     # The bundle is ours, not the reader's: it goes in as it is, without addresses.
     bundle = _OUTSIDE.sub("", (_ASSETS / "plotly-cartesian.min.js").read_text("utf-8"))
     page = environment.get_template("report.html.j2").render(
         content=content,
-        panels=[(type(panel).__name__.lower(), panel) for panel in content.panels],
+        answer=content.answer.split("\n"),
+        panels=list(enumerate((type(panel).__name__.lower(), panel) for panel in content.panels)),
         figures=figures,
         plotly=Markup(bundle) if figures else "",
         listed=_LISTED,
@@ -252,15 +270,21 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
         hover=[hover[row] for row in rows] if hover else None,
         x_better=front.x_better,
     )
-    beaten = int((fine & ~best).sum())
-    counts = f"{n:,} designs: {int(best.sum()):,} on the front, {beaten:,} dominated, "
-    counts += f"{int((~fine).sum()):,} that break a limit."
+    unknown = np.zeros(n, bool) if front.unknown is None else np.asarray(front.unknown, bool)
+    beaten = int((fine & ~best & ~unknown).sum())
+    what = "points" if front.designs else "designs"  # a point may stand for several designs
+    counts = f"{n:,} {what}: {int(best.sum()):,} on the front, {beaten:,} dominated, "
+    counts += f"{int((~fine & ~unknown).sum()):,} that break a limit"
+    counts += f", {int(unknown.sum()):,} not drawn for want of a metric." if unknown.any() else "."
     if len(rows) < n:
         counts += f" {len(drawn):,} of the {len(rest):,} off the front are drawn."
-    outside = np.zeros(len(rows), dtype=bool)
+    outside, drawn_at = (
+        np.zeros(len(rows), dtype=bool),
+        np.isfinite(x[rows]) & np.isfinite(y[rows]),
+    )
     for values, axis in ((x[rows], figure.layout.xaxis), (y[rows], figure.layout.yaxis)):
         if axis.range:
-            outside |= (values < axis.range[0]) | (values > axis.range[1])
+            outside |= drawn_at & ((values < axis.range[0]) | (values > axis.range[1]))
     if outside.any():
         counts += f" {int(outside.sum()):,} lie outside this view; a double click shows all."
     order = np.flatnonzero(best)
@@ -269,8 +293,7 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
         title="Designs on the front",
         columns=[front.x_axis, front.y_axis, "design"],
         rows=[
-            [float(x[row]), float(y[row]), _name(int(row), labels, hover, front.chosen)]
-            for row in order
+            [float(x[row]), float(y[row]), _name(int(row), front, labels, hover)] for row in order
         ],
     )
     alt = f"Scatter chart of {front.y_axis} over {front.x_axis}. {counts}"
@@ -279,19 +302,37 @@ def _front_view(front: Front) -> tuple[Any, str, Table, str]:
     return figure, alt, table, counts
 
 
-def _name(row: int, labels: Sequence[str], hover: Sequence[str] | None, chosen: int | None) -> str:
-    name = (hover[row].split("\n")[0] if hover else "") or labels[row]
-    return f"{name} (chosen)".lstrip() if row == chosen else name
+def _name(row: int, front: Front, labels: Sequence[str], hover: Sequence[str] | None) -> str:
+    name = front.designs[row] if front.designs else ""
+    name = name or (hover[row].split("\n")[0] if hover else "") or labels[row]
+    return f"{name} (chosen)".lstrip() if row == front.chosen else name
 
 
 def _numeric(table: Table) -> list[bool]:
-    """Which columns hold numbers only, and are set flush right."""
+    """Which columns hold numbers only, with their units or without, and are set flush right."""
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     return [
         any(value is not None for value in column)
-        and not any(isinstance(value, str) for value in column)
+        and all(not isinstance(value, str) or _NUMBER.fullmatch(value) for value in column)
         for column in columns
     ]
+
+
+def _doubtful(value: Any) -> bool:
+    """Whether a chance is below nine in ten, as the panels write it."""
+    found = _CHANCE.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and (found[1] is not None or int(found[2]) < 90)
+
+
+def _wide(panel: tuple[str, Any]) -> bool:
+    """Whether a panel takes the whole width: many columns, or long texts in several."""
+    kind, data = panel
+    if kind != "table":
+        return False
+    longest = [
+        max((len(_cell(row[i])) for row in data.rows), default=0) for i in range(len(data.columns))
+    ]
+    return len(data.columns) > 6 or sum(longest) > _WIDE
 
 
 def _script_safe(text: str) -> str:
@@ -306,9 +347,4 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    number = float(value)
-    if np.isnan(number):
-        return "unknown"
-    if abs(number) >= 1000 or number.is_integer():
-        return f"{number:,.0f}".replace("-", "−")
-    return f"{number:.4g}".replace("-", "−")
+    return amounts.number(float(value))

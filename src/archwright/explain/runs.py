@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, StudyError
-from archwright.explain.columns import Column, known, objective, objectives, shown_sign
+from archwright.explain.columns import (
+    Column,
+    known,
+    objective,
+    objectives,
+    points,
+    shown_sign,
+)
 from archwright.explain.front import hypervolume_history
 from archwright.search.panels import Table
 from archwright.search.study import Result
@@ -129,6 +136,8 @@ def progress(runs: Mapping[str, Result]) -> list[Curve]:
 def comparison(runs: Mapping[str, Result]) -> Table:
     """Return one row a study: designs, front, hypervolume on the way and at the end, best values.
 
+    Designs of equal losses are one point of the front.
+
     Raises:
         StudyError: the studies do not share a goal.
     """
@@ -140,7 +149,7 @@ def comparison(runs: Mapping[str, Result]) -> Table:
     rows: list[list[str | float | int | None]] = []
     for (name, result), curve in zip(runs.items(), progress(runs), strict=True):
         good = _complete(result)
-        row: list[Any] = [name, len(result.trials), len(good), len(result.front)]
+        row: list[Any] = [name, len(result.trials), len(good), len(points(result))]
         if several:
             corner = np.full(len(names), CORNER)
             row.append(float(hypervolume(common.apply(good), corner)) if len(good) else 0.0)

@@ -56,8 +56,8 @@ class Section:
 def sections(result: Result) -> list[Section]:
     """Return what explains a study: importance, slices, pairs, progress, timeline.
 
-    A section that the trials cannot carry, such as the importance of parameters in fewer than
-    20 feasible designs, is left out.
+    A section that the trials cannot carry is left out: the importance of parameters in fewer than
+    20 feasible designs, the progress of a search that found nothing feasible.
 
     >>> from archwright.search import Budget, Goal, RandomSearch, Study
     >>> from archwright.testing import toy_environment
@@ -81,7 +81,7 @@ def sections(result: Result) -> list[Section]:
         found.append(_section(f"What {table.metric} depends on", view, alt, table.table()))
     if goals:
         found += _parameter_views(result, goals[0].name, tables)
-    found.append(_progress_section({"": result}))
+    found += _progress_sections({"": result})
     view = figures.timeline(result)
     found.append(_section("Trials over time", view, "Line chart of trials by state over the "
                           "seconds of evaluation.", None, details=True))  # fmt: skip
@@ -98,10 +98,11 @@ def comparison_sections(runs: Mapping[str, Result]) -> list[Section]:
 
     table = comparison(runs)
     found = [Section(title=table.title, table=table, note=table.note)]
-    if len(next(iter(runs.values())).schema.losses) > 1:
+    several = len(next(iter(runs.values())).schema.losses) > 1
+    if several and any(len(result.front) for result in runs.values()):
         view = figures.compare_fronts(runs)
         found.append(_section("The fronts", view, f"Fronts of {len(runs)} runs.", None))
-    return [*found, _progress_section(runs)]
+    return [*found, *_progress_sections(runs)]
 
 
 def show(result: Result | Mapping[str, Result]) -> None:
@@ -165,9 +166,12 @@ def _importance(result: Result, metrics: list[str]) -> list[Sensitivity]:
     return found
 
 
-def _progress_section(runs: Mapping[str, Result]) -> Section:
+def _progress_sections(runs: Mapping[str, Result]) -> list[Section]:
+    """Return how the searches went; nothing where none has found anything."""
     from archwright.explain import figures
 
+    if not any(known(run, c).any() for run in runs.values() for c in objectives(run)):
+        return []
     curves = progress(runs)
     several = len(next(iter(runs.values())).schema.losses) > 1
     what = "hypervolume" if several else "best so far"
@@ -177,11 +181,11 @@ def _progress_section(runs: Mapping[str, Result]) -> Section:
     ]
     table = Table(
         title=f"{what.capitalize()} after a share of the designs",
-        columns=["run", *(f"{share:.0%}" for share in shares)],
+        columns=["run", *(f"{100 * share:.0f} %" for share in shares)],
         rows=rows,
     )
     alt = f"Line chart of the {what} over the designs evaluated."
-    return _section("How the search went", figures.convergence(runs), alt, table)
+    return [_section("How the search went", figures.convergence(runs), alt, table)]
 
 
 def _section(

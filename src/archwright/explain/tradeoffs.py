@@ -126,6 +126,6 @@ def _step(
         primary_to=float(prices[to]) if found is not None else float("nan"),
         searched=int(allowed.sum()),
         change=f"{other.show(values[chosen])} → {other.show(values[to])}",
-        price=primary.form.format(abs(prices[to] - prices[chosen])),
+        price=primary.show(abs(prices[to] - prices[chosen])),
         label=labels[to] if len(labels) and found is not None else "",
     )

@@ -153,8 +153,8 @@ def kernel_accuracy(
     ``shipped`` scores all rows with the library's constants. ``rows`` fits one half of a
     table's rows, sets the interval by a quarter and scores the last quarter. ``device`` fits
     the other devices of the folder and scores this one. A fit draws at most 3000 rows of a
-    table. Tables of skewed expert routing are fitted only where there is none of balanced
-    routing, and tables in which many rows are faster than the roofline never; both are scored.
+    table. Tables in which many rows are faster than the roofline are scored, but never fitted;
+    rows that did other work than they state are neither, and named among those skipped.
 
     Args:
         data_dir: folder of tables ``KIND_SYSTEM.csv`` or ``.csv.gz``, or one that has it as

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,10 +17,12 @@ __all__ = [
     "PEAKS",
     "Device",
     "Fitted",
+    "Link",
     "MatmulFraction",
     "Profile",
     "Tier",
     "device",
+    "device_set",
     "devices",
     "matmul_fraction",
 ]
@@ -47,6 +49,50 @@ class Tier:
     name: str
     capacity_bytes: int | None
     bandwidth_bytes_s: float | None
+
+
+LEVELS = ("pair", "node", "rack", "nic")
+"""Levels of links, nearest first; a device has some of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What joins devices at one level.
+
+    Attributes:
+        level: ``pair`` (a bridge), ``node`` (within a box), ``rack`` (a switched domain of several
+            boxes) or ``nic`` (the network between boxes).
+        devices: most devices that it joins; None for any number.
+        bandwidth_bytes_s: bytes/s out of one device, one direction.
+        latency_s: seconds that a step of a collective waits for the wire.
+        through_host: messages cross the host's memory, as over PCIe.
+
+    Raises:
+        SpecificationError: an unknown level, a bandwidth or latency that is not given.
+    """
+
+    level: str
+    devices: int | None = None
+    bandwidth_bytes_s: float
+    latency_s: float = 0.0
+    through_host: bool = False
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise SpecificationError(unknown("link level", self.level, LEVELS))
+        for field, least in (("bandwidth_bytes_s", 1.0), ("latency_s", 0.0)):
+            value = getattr(self, field)
+            if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+                raise SpecificationError(
+                    f"link level {self.level!r}: {field}: {value!r}, expected a number from "
+                    f"{least:g} up"
+                )
+        if self.devices is not None and (
+            not isinstance(self.devices, int) or isinstance(self.devices, bool) or self.devices < 2
+        ):
+            raise SpecificationError(
+                f"link level {self.level!r}: devices: {self.devices!r}, expected 2 or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +140,7 @@ class Device:
         clock_hz: clock that the half-precision peak stands for (derived), None where unknown.
         architecture: design that devices share, such as ``hopper``; empty where none is known
             (recalled).
+        links: links that are stated, in place of the derived ones of their levels.
         timing: kernel-time constants of the device's own, from a calibration.
         year: year of release.
         source: where the row comes from.
@@ -116,6 +163,7 @@ class Device:
     compute_units: int | None = None
     clock_hz: float | None = None
     architecture: str = ""
+    links: tuple[Link, ...] = ()
     timing: Profile | None = None
     year: int
     source: Source
@@ -144,6 +192,65 @@ class Device:
             if speed is not None:
                 found.append(Tier(name=name, capacity_bytes=None, bandwidth_bytes_s=speed))
         return tuple(found)
+
+    @cached_property
+    def levels(self) -> tuple[Link, ...]:
+        """What joins this device to others, nearest first.
+
+        A device-to-device link joins its domain; in a box without one, or beyond a bridged pair,
+        messages cross the host; beyond the box and the domain they take the network.
+
+        >>> [(link.level, link.devices) for link in device("H100-SXM").levels]
+        [('node', 8), ('nic', None)]
+        >>> [(link.level, link.through_host) for link in device("L40S").levels]
+        [('node', True), ('nic', False)]
+        >>> [link.level for link in device("GB200").levels]
+        ['rack', 'nic']
+        """
+        row = catalogue_toml(_ROOM, "assumptions.toml")["links"]
+        box = int(row["node_devices"])
+        found: dict[str, Link] = {}
+        joined = self.link_devices if self.link_bytes_s_per_direction else 1
+        if self.link_bytes_s_per_direction and joined > 1:
+            level = "node" if joined > 2 else "pair"
+            level = "rack" if joined > box else level
+            found[level] = Link(
+                level=level,
+                devices=joined,
+                bandwidth_bytes_s=self.link_bytes_s_per_direction,
+                latency_s=row["link_latency_s"],
+            )
+        if joined < box and "node" not in found:
+            host = self.host_link_bytes_s_per_direction or row["host_bytes_s"]
+            found["node"] = Link(
+                level="node",
+                devices=box,
+                bandwidth_bytes_s=min(host, row["host_bytes_s"]),
+                latency_s=row["host_latency_s"],
+                through_host=True,
+            )
+        found["nic"] = Link(
+            level="nic", bandwidth_bytes_s=row["nic_bytes_s"], latency_s=row["nic_latency_s"]
+        )
+        found |= {link.level: link for link in self.links}
+        return tuple(sorted(found.values(), key=lambda link: LEVELS.index(link.level)))
+
+    def link_for(self, ranks: int) -> Link:
+        """Return the nearest level that joins so many devices.
+
+        >>> [device("H100-SXM").link_for(n).level for n in (2, 8, 16)]
+        ['node', 'node', 'nic']
+
+        Raises:
+            SpecificationError: none of the stated levels does.
+        """
+        for link in self.levels:
+            if link.devices is None or ranks <= link.devices:
+                return link
+        most = max(link.devices or 0 for link in self.levels)
+        raise SpecificationError(
+            f"{ranks} ranks: no link level of {self.name} joins more than {most}"
+        )
 
     def origin(self, field: str) -> Origin:
         """Say how a field is known; a type such as ``bf16`` stands for its peak.
@@ -226,8 +333,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in re.split(r";\s*", text) if name)
 
 
+_MAKERS = re.compile(
+    r"^\W*(nvidia|amd|intel|google|aws|apple|qualcomm)\b\W*|\b(geforce|instinct|habana|tesla)\b",
+    re.IGNORECASE,
+)
+
+
 def _key(name: str) -> str:
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
+    """Return the letters and digits of a name, in lower case, without its maker."""
+    return re.sub(r"[^0-9a-z]", "", _MAKERS.sub("", name.replace("_", "-")).lower())
 
 
 @cache
@@ -246,12 +360,14 @@ def devices() -> list[Device]:
 
 
 def device(name: str) -> Device:
-    """Return a device by name; case does not matter, ``-`` equals ``_``, short names work.
+    """Return a device by name; short names and those of drivers and clouds work.
+
+    Case, hyphens, spaces and the maker's name do not matter.
 
     >>> device("h200_sxm").memory_bytes
     141000000000
-    >>> device("a100_sxm").name
-    'A100-80GB-SXM'
+    >>> device("a100_sxm").name, device("NVIDIA H100 80GB HBM3").name
+    ('A100-80GB-SXM', 'H100-SXM')
 
     Raises:
         SpecificationError: no such device; the message names the nearest one.
@@ -260,6 +376,41 @@ def device(name: str) -> Device:
     if found is None:
         raise SpecificationError(unknown("device", name, _catalogue()))
     return _catalogue()[found]
+
+
+def device_set(text: str, among: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the names of a set of devices written as ``h100+l4``, in the order written.
+
+    >>> device_set("h100+l4")
+    ('H100-SXM', 'L4')
+    >>> device_set("all", among=["L4", "L40S"])
+    ('L4', 'L40S')
+
+    Args:
+        text: names joined by ``+``, spaces around them allowed; ``all`` for every one of `among`.
+        among: names of the catalogue that the set may hold; None for the whole catalogue.
+
+    Raises:
+        SpecificationError: an unknown name, one that is not among them, or one named twice.
+    """
+    allowed = list(_catalogue() if among is None else among)
+    if among is not None and text.strip().lower() == "all":
+        return tuple(allowed)
+    names: list[str] = []
+    for part in text.split("+"):
+        if not part.strip() and names and names[-1].endswith("+"):
+            continue  # the end of a name such as Xeon-Platinum-8480+
+        name = _by_key().get(_key(part))
+        if name is None:
+            raise SpecificationError(unknown("device", part.strip(), allowed))
+        if name not in allowed:
+            raise SpecificationError(
+                f"{text!r} names {name}, expected devices of {', '.join(allowed) or 'none'}"
+            )
+        if name in names:
+            raise SpecificationError(f"{text!r} names {name} twice, expected each device once")
+        names.append(name)
+    return tuple(names)
 
 
 @cache

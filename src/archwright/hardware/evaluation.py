@@ -28,6 +28,8 @@ __all__ = [
     "predict",
     "ready",
     "run",
+    "sample",
+    "sampling_bytes",
     "stream",
 ]
 
@@ -197,6 +199,30 @@ def stream(target: Device, size: Any, return_interval: bool) -> Any:
     return answer(seconds, shipped()["gemm"][DATASHEET]["bfloat16"], return_interval)
 
 
+def sampling_bytes(sampling: str, entries: Any) -> Any:
+    """Return the bytes that drawing tokens moves, of so many logits in all."""
+    return _sampling(sampling)["entry_bytes"] * entries
+
+
+def sample(target: Device, sampling: str, entries: Any) -> Timed:
+    """Time drawing tokens from so many logits in all; nothing is checked but the rule's name."""
+    row, rest = _sampling(sampling), assumption("unknown")
+    timed: Timed = stream(target, row["entry_bytes"] * entries, True)
+    units = target.compute_units if "gpu" in target.kind else None
+    rate = (units or rest["compute_units"]) * (target.clock_hz or rest["clock_hz"])
+    sorting = assumption("memory")["launch_s"] + row["entry_cycles"] * entries / rate
+    longer = np.maximum(timed.seconds, sorting)
+    factor = longer / timed.seconds
+    return Timed(longer, timed.low * factor, timed.high * factor)
+
+
+def _sampling(name: str) -> Any:
+    known = assumption("sampling")
+    if name not in known:
+        raise SpecificationError(unknown("sampling", name, known))
+    return known[name]
+
+
 def predict(law: str, target: Device, key: str, fitted: Fitted, shape: Iterable[Array]) -> Timed:
     """Return the times that given constants put on shapes; nothing is checked.
 
@@ -215,9 +241,10 @@ def predict(law: str, target: Device, key: str, fitted: Fitted, shape: Iterable[
 def machine_of(target: Device, law: str, key: str) -> Machine:
     """Return what a law needs of a device, by the key that its constants stand under."""
     if law in ("all_reduce", "all_to_all"):
-        rest = assumption("unknown")["host_link_bytes_s"]
-        host = target.host_link_bytes_s_per_direction or rest
-        link = target.link_bytes_s_per_direction if key == "link" else host
-        return Machine(peak=1, bandwidth=1, units=1, clock=1, l2=1, link=link or host)
+        through = key == "host"
+        near = [link for link in target.levels if link.level != "nic"]
+        speeds = [link.bandwidth_bytes_s for link in near if link.through_host == through]
+        speed = (speeds or [link.bandwidth_bytes_s for link in target.levels])[0]
+        return Machine(peak=1, bandwidth=1, units=1, clock=1, l2=1, link=speed)
     dtype, _, kv_dtype = key.partition("/")
     return machine(target, dtype, kv_dtype=kv_dtype or None)

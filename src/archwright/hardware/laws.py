@@ -48,6 +48,8 @@ class Machine:
         weight: bytes of a weight (of a KV-cache element in attention).
         activation: bytes of an activation.
         output: bytes of an output.
+        quantizes: a product narrows its activations in a kernel of its own, as the tables time
+            it; engines do it where the activations are made.
     """
 
     peak: float
@@ -59,6 +61,7 @@ class Machine:
     weight: float = 2.0
     activation: float = 2.0
     output: float = 2.0
+    quantizes: bool = True
 
 
 def _norm(a: Array, b: Array, p: float) -> Array:
@@ -76,7 +79,7 @@ def _cached(used: Array, machine: Machine, c: Constants) -> Array:
     """
     miss = 1.0 / (1.0 + (c["cache_share"] * machine.l2 / used) ** 2)
     speed = c["cache_bytes_cycle"] * machine.units * machine.clock / machine.bandwidth
-    return np.asarray(miss + (1.0 - miss) / max(1.0, speed))
+    return np.asarray(miss + (1.0 - miss) / np.maximum(1.0, speed))
 
 
 def gemm(machine: Machine, c: Constants, m: Array, n: Array, k: Array) -> Array:
@@ -97,9 +100,10 @@ def gemm(machine: Machine, c: Constants, m: Array, n: Array, k: Array) -> Array:
     memory = (read / c["read"] + written / c["write"]) / machine.bandwidth
     memory *= _cached(read + written, machine, c)
     start: Array | float = c["launch_cycles"] / machine.clock
-    if machine.activation < machine.output:  # activations are quantized first, by row or block
+    if machine.quantizes and machine.activation < machine.output:  # first, by row or block
         quantized = (machine.output + machine.activation) * m * k
         start = start + quantized / (machine.bandwidth * c["quantize"])
+        start = start + c["quantize_cycles"] / machine.clock
     return np.asarray(start + _norm(compute, memory, c["norm"]))
 
 
@@ -159,7 +163,12 @@ def attention_decode(
     moved = moved + 2.0 * batch * heads * head_dim * machine.activation
     memory = moved / (machine.bandwidth * c["read"]) * _cached(moved, machine, c)
     scores = batch * heads * (seen + c["head_keys"]) * (head_dim + ROWS)
-    compute = 2.0 * scores / (c["score_ops_cycle"] * machine.units * machine.clock)
+    # Few query heads a KV head leave matrix instructions mostly empty, many fill them.
+    filled = np.minimum(heads / (kv_heads * ROWS), 1.0)
+    rate = np.maximum(
+        c["score_ops_cycle"] * machine.units * machine.clock, machine.peak * c["filled"] * filled
+    )
+    compute = 2.0 * scores / rate
     # Long contexts are split over the units; the parts are then merged.
     merge = c["merge_cycles"] * seen / (seen + c["merge_keys"])
     blocks = c["block_cycles"] * batch * kv_heads / machine.units
@@ -195,6 +204,8 @@ def moe(
     compute = 2.0 * rows * weights / (machine.peak * c["compute"])
     ideal = 2.0 * routed * weights / machine.peak
     compute *= 1.0 + c["throttle"] * ideal / (ideal + LONG_S)
+    # Units that are done with the small experts wait for the large ones.
+    compute *= 1.0 + c["uneven"] * spread
     between = matrices * intermediate * machine.activation
     moved = routed * (hidden * (machine.activation + machine.output) + between)
     read = touched * weights * machine.weight

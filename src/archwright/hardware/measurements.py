@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from archwright.errors import SpecificationError, TraceError, nearest, unknown
 from archwright.hardware.devices import Device, device
@@ -100,6 +101,29 @@ class Sample:
             return np.ones(len(self), dtype=bool)
         bound = BOUNDS[self.law](machine_of(target, self.law, self.key), *self.shape)
         return np.asarray(bound <= 1.02 * self.seconds)
+
+    def honest(self, target: Device) -> NDArray[np.bool_]:
+        """Return a mask of the rows of decode attention that read all that they state.
+
+        A series is what has heads, width and window in common. Where one of its rows, twice the
+        cache in size, is faster than memory, the series was timed on a cache that it reads but in
+        part: then its rows beyond the size of the last-level cache say nothing, those a little
+        below the peak included. Groups of more query heads than the engine has a kernel for do
+        not count either.
+        """
+        if self.law != "attention_decode":
+            return np.ones(len(self), dtype=bool)
+        found = machine_of(target, self.law, self.key)
+        batch, context, heads, kv_heads, head_dim, window = self.shape
+        moved = 2.0 * batch * kv_heads * np.minimum(context, window) * head_dim * found.weight
+        fast = (moved > 2.0 * found.l2) & (moved > 1.02 * self.seconds * found.bandwidth)
+        kinds = np.column_stack([heads, kv_heads, head_dim, window])
+        _, series = np.unique(kinds, axis=0, return_inverse=True)
+        broken = np.isin(series, series[fast])
+        catalogue = catalogue_toml("archwright.hardware", "laws.toml")
+        engine = catalogue["engines"].get(target.name, "")
+        most = catalogue["decode_group"].get(engine, np.inf)
+        return np.asarray(~(broken & (moved > found.l2)) & (heads <= most * kv_heads))
 
     def predicted(self, target: Device, fitted: Fitted) -> Timed:
         """Return the times that constants give on a device, and the ends of the interval."""
@@ -274,18 +298,41 @@ def _moe(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
     first[1:] = (np.diff(cases[order], axis=0) != 0).any(axis=1)
     best = np.zeros(len(order), dtype=bool)
     best[order[first]] = True
-    spreads = catalogue_toml("archwright.hardware", "laws.toml")["routing_spread"]
     samples = []
     for name in names:
         dtype, routing = str(name).split(" ")
-        of_type = best & (c["moe_dtype"] == dtype)
-        balanced = (of_type & (c["distribution"] == "balanced")).any()
-        rows = of_type & (c["distribution"] == routing)
-        uneven = np.full(len(rows), float(spreads.get(routing, np.nan)))
+        rows = best & (c["moe_dtype"] == dtype) & (c["distribution"] == routing)
+        uneven = routing_spread(routing, *(c[n] for n in ("num_tokens", "num_experts", "topk")))
         part = "" if routing == "balanced" else routing
-        fits = routing == "balanced" or not balanced
-        samples.append(_sample("moe", dtype, (*shape, uneven), c, rows, part, fits))
+        samples.append(_sample("moe", dtype, (*shape, uneven), c, rows, part))
     return samples
+
+
+def routing_spread(routing: str, tokens: Array, experts: Array, chosen: Array) -> Array:
+    """Return the standard deviation over the mean of the experts' loads of a table's routing.
+
+    The loads were drawn from a bounded power law, whose upper end grows with the tokens: so does
+    the unevenness. NaN where the catalogue does not know the routing.
+
+    >>> tokens, experts, chosen = np.array([64.0, 16384.0]), np.array(64), np.array(8)
+    >>> few, many = routing_spread("power_law_1.01", tokens, experts, chosen)
+    >>> bool(few < many)
+    True
+    """
+    law = catalogue_toml("archwright.hardware", "laws.toml")["routing"]
+    if routing == "balanced" or routing not in law["exponents"]:
+        return np.full(tokens.shape, 0.0 if routing == "balanced" else np.nan)
+    exponent = float(law["exponents"][routing])
+    many = tokens * chosen > experts
+    low = np.where(many, law["many"][0], law["few"][0])
+    high = np.where(many, np.maximum(law["many"][1] * tokens, 2.0 * low), law["few"][1])
+
+    def moment(power: float) -> Array:
+        n = power + 1.0 - exponent
+        return np.asarray((high**n - low**n) / n)
+
+    relative = moment(2.0) * moment(0.0) / moment(1.0) ** 2
+    return np.asarray(np.sqrt(np.maximum(relative - 1.0, 0.0)))
 
 
 def _link(target: Device) -> str:
@@ -320,8 +367,9 @@ def _custom(c: dict[str, np.ndarray], target: Device) -> list[Sample]:
 def read_folder(folder: str | Path) -> Tables:
     """Read every table of kernel times of a folder, ``KIND_SYSTEM.csv`` or ``.csv.gz``.
 
-    Files of systems that the device catalogue does not know, formats that a device has no peak
-    of, and rows of collectives that no law is for are named among those skipped.
+    Files of systems that the device catalogue does not know, tables and series that did other
+    work than they state, formats that a device has no peak of, and rows of collectives that no
+    law is for are named among those skipped.
 
     Raises:
         TraceError: the folder holds no such table, or one of them is broken.
@@ -329,10 +377,14 @@ def read_folder(folder: str | Path) -> Tables:
     folder = Path(folder)
     samples: dict[str, list[Sample]] = {}
     skipped: dict[str, str] = {}
+    left_out = catalogue_toml("archwright.hardware", "laws.toml")["left_out"]
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")]):
         stem = path.name.removesuffix(".gz").removesuffix(".csv")
         kind = next((k for k in _KINDS if stem.startswith(k + "_")), None)
         if kind is None:
+            continue
+        if stem in left_out:
+            skipped[path.name] = left_out[stem]
             continue
         try:
             target = device(stem.removeprefix(kind + "_"))
@@ -348,6 +400,13 @@ def read_folder(folder: str | Path) -> Tables:
             except SpecificationError as error:
                 skipped[f"{path.name} {sample.key} {sample.part}".rstrip()] = str(error)
                 continue
+            honest = sample.honest(target)
+            if not honest.all():
+                skipped[f"{path.name} {sample.key}, in part"] = (
+                    f"{int((~honest).sum())} rows: of series that are faster than memory, or of "
+                    "a fallback kernel"
+                )
+                sample = sample.take(honest)
             # A table in which many rows beat the roofline did other work than it states.
             sound = sample.possible(target).mean() >= SOUND
             kept = replace(sample, fits=sample.fits and bool(sound))
@@ -368,5 +427,5 @@ def check(sample: Sample, target: Device) -> None:
     dtype, _, kv_dtype = sample.key.partition("/")
     machine(target, dtype, kv_dtype=kv_dtype or None)
     if sample.law == "moe" and np.isnan(sample.shape[-1]).any():
-        spreads = catalogue_toml("archwright.hardware", "laws.toml")["routing_spread"]
-        raise SpecificationError(unknown("distribution", sample.part, spreads))
+        known = catalogue_toml("archwright.hardware", "laws.toml")["routing"]["exponents"]
+        raise SpecificationError(unknown("distribution", sample.part, ["balanced", *known]))

@@ -29,7 +29,6 @@ __all__ = [
     "load_profile",
     "resolve",
     "shipped",
-    "unmeasured",
     "write_profile",
 ]
 
@@ -199,59 +198,24 @@ def resolve(law: str, target: Device, keys: Iterable[str]) -> Fitted:
     raise SpecificationError(unknown(f"format of {law}", keys[0], sorted(table[DATASHEET])))
 
 
-def _measured(law: str, key: str, without: str = "") -> dict[str, Fitted]:
-    """Return device to constants in the catalogue, one device left out."""
+def _measured(law: str, key: str) -> dict[str, Fitted]:
+    """Return device to constants in the catalogue."""
     table = shipped()[law]
-    names = [name for name in table if name not in (DATASHEET, without) and key in table[name]]
-    return {name: table[name][key] for name in names}
+    return {name: rows[key] for name, rows in table.items() if name != DATASHEET and key in rows}
 
 
 @cache
-def _carried_row(law: str, key: str, architecture: str, without: str = "") -> Fitted:
-    """Return the constants of an architecture from the devices measured, one of them left out.
+def _carried_row(law: str, key: str, architecture: str) -> Fitted:
+    """Return the constants of an architecture from the devices measured.
 
     Their interval is the datasheet's, in which every device was predicted from the others.
     """
-    far, every = shipped()[law][DATASHEET][key], _measured(law, key, without)
+    far, every = shipped()[law][DATASHEET][key], _measured(law, key)
     some = {n: every[n] for n in same_generation(law, every, architecture) or every}
-    if some.keys() == _measured(law, key).keys():
+    if some.keys() == every.keys():
         return far
     constants = carried(law, {name: row.constants for name, row in some.items()}, "")
     return replace(far, constants=constants, rows=sum(row.rows for row in some.values()))
-
-
-@cache
-def _carried_from_others(name: str, architecture: str) -> Profile:
-    """Return the constants that a measured device would have, had nobody measured it."""
-    profile: dict[str, dict[str, Fitted]] = {}
-    for law, table in shipped().items():
-        runs = [
-            key
-            for key in table[DATASHEET]
-            if same_generation(law, _measured(law, key, name), architecture)
-        ]
-        for key in table[DATASHEET]:
-            if _measured(law, key, name):
-                instead = key if key in runs or not runs else runs[0]
-                row = _carried_row(law, instead, architecture, name)
-                profile.setdefault(law, {})[key] = row
-    return profile
-
-
-def unmeasured(target: Device) -> Device:
-    """Return a device with the constants carried from all the others.
-
-    Those that the catalogue has of the device itself are left out; a calibration of the user's
-    own stays, for it says what kernels the user's engine really has.
-
-    >>> from archwright.hardware.timing import attention_decode_seconds as decode
-    >>> carried = unmeasured(device("B200-SXM"))
-    >>> bool(decode(carried, 64, 4096, 64, 8, 128) < decode("B200-SXM", 64, 4096, 64, 8, 128))
-    True
-    """
-    far, own = _carried_from_others(target.name, target.architecture), target.timing or {}
-    timing = {law: {**far.get(law, {}), **own.get(law, {})} for law in {**far, **own}}
-    return replace(target, timing=timing)
 
 
 def rows_of(fitted: Fitted) -> dict[str, Any]:

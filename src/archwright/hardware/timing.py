@@ -12,23 +12,24 @@ formulas stand in `archwright.hardware.laws`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from archwright.errors import SpecificationError, unknown
-from archwright.hardware.devices import Device
+from archwright.hardware.devices import Device, Link
 from archwright.hardware.devices import device as _device
 from archwright.hardware.evaluation import (
     Timed,
-    assumption,
     find,
     formats,
     machine,
     machine_of,
     ready,
     run,
+    sample,
     stream,
 )
 from archwright.hardware.laws import LAWS, Array
@@ -47,6 +48,7 @@ __all__ = [
     "point_to_point_seconds",
     "provenance",
     "roofline_seconds",
+    "sampling_seconds",
 ]
 
 
@@ -257,6 +259,12 @@ def moe_seconds(
     return run("moe", found, fitted, [*s.values(), matrices, uneven], return_interval)
 
 
+_NETWORK_SHARE = 0.8
+"""Share of a port's rate that long messages get; as of the memory's, a common value."""
+_NETWORK = (0.6, 1.8)
+"""Ends of the interval of the network's part, which nobody measured here."""
+
+
 def _collective(
     law: str,
     target: Device | str,
@@ -268,20 +276,52 @@ def _collective(
     found = find(target)
     s = _sizes(ranks=ranks, size_bytes=size_bytes)
     counts, sizes = np.broadcast_arrays(s["ranks"], s["size_bytes"])
-    rest = assumption("unknown")
-    most = max(found.link_devices, rest["host_devices"])
-    good = (counts == np.floor(counts)) & (counts <= most)
-    _require("ranks", counts, good, f"a whole number up to {most} on {found.name}")
-    seconds, low, high = (np.zeros(counts.shape) for _ in range(3))
-    linked = counts <= found.link_devices
-    # Beyond the link domain traffic goes over the host link; one rank alone sends nothing.
-    for key, where in (("link", linked & (counts > 1)), ("host", ~linked)):
-        if where.any():
-            fitted = resolve(law, found, [key])
-            parts = [counts[where], sizes[where], *extra]
-            timed = run(law, machine_of(found, law, key), fitted, parts, True)
-            seconds[where], low[where], high[where] = timed
+    _require("ranks", counts, counts == np.floor(counts), "a whole number")
+    ends = np.zeros((3, *counts.shape))
+    for count in np.unique(counts):
+        if count > 1:  # one rank alone sends nothing
+            at = counts == count
+            ends[:, at] = _over_levels(law, found, float(count), sizes[at], extra)
+    seconds, low, high = ends
     return Timed(seconds[()], low[()], high[()]) if return_interval else seconds[()]
+
+
+def _over_levels(law: str, device: Device, ranks: float, size: Array, extra: list[Array]) -> Timed:
+    """Time a collective that may reach beyond a link domain.
+
+    Beyond it the ranks of a domain first exchange among themselves, then each sends its share of
+    the message to its peers of the other domains over the network.
+    """
+    link = device.link_for(int(ranks))
+    if link.level != "nic":
+        return _within(law, device, link, ranks, size, extra)
+    near = [x for x in device.levels if x.level != "nic"]
+    domain = near[-1] if near else None
+    inner = float(min(ranks, domain.devices)) if domain is not None and domain.devices else 1.0
+    domains = np.ceil(ranks / inner)
+    if law == "all_reduce":
+        sent = 2.0 * (domains - 1.0) / domains * size / inner
+        steps, kept = 2.0 * (domains - 1.0), size
+    else:
+        sent, steps, kept = size * (ranks - inner) / ranks, domains - 1.0, size * inner / ranks
+    wire = steps * link.latency_s + sent / (link.bandwidth_bytes_s * _NETWORK_SHARE)
+    if domain is None or inner < 2.0:
+        return Timed(wire, wire * _NETWORK[0], wire * _NETWORK[1])
+    among = _within(law, device, domain, inner, np.maximum(kept, 1.0), extra)
+    return Timed(
+        among.seconds + wire, among.low + wire * _NETWORK[0], among.high + wire * _NETWORK[1]
+    )
+
+
+def _within(
+    law: str, device: Device, link: Link, ranks: float, size: Array, extra: list[Array]
+) -> Timed:
+    """Time a collective within a domain, by the constants of its kind of link."""
+    key = "host" if link.through_host else "link"
+    fitted = resolve(law, device, [key])
+    machine = replace(machine_of(device, law, key), link=link.bandwidth_bytes_s)
+    timed: Timed = run(law, machine, fitted, [np.asarray(ranks), size, *extra], True)
+    return timed
 
 
 def all_reduce_seconds(
@@ -292,18 +332,19 @@ def all_reduce_seconds(
     ring: bool = False,
     return_interval: bool = False,
 ) -> Any:
-    """Return the time of an all-reduce among devices of one node; none for one rank.
+    """Return the time of an all-reduce among devices; none for one rank.
 
     Args:
         device: catalogue name or `Device`.
-        ranks: devices that take part; beyond the device's link domain the host link counts.
+        ranks: devices that take part; beyond the device's link domain the host link counts, and
+            beyond the box the network.
         size_bytes: bytes of the tensor on each.
         ring: the ring of a collective library; by default the faster of it and the direct
             exchange through peer memory that inference engines bring.
         return_interval: return a `Timed`.
 
     Raises:
-        SpecificationError: a size that is not positive, or ranks that a node does not hold.
+        SpecificationError: a size that is not positive, ranks that are no whole number.
 
     >>> small, large = all_reduce_seconds("h100", 8, [8192, 2**29])
     >>> bool(small < 10e-6), bool(2e-3 < large < 3e-3)
@@ -331,17 +372,63 @@ def all_to_all_seconds(
 
 
 def point_to_point_seconds(
-    device: Device | str, size_bytes: ArrayLike, *, return_interval: bool = False
+    device: Device | str,
+    size_bytes: ArrayLike,
+    *,
+    span: int = 2,
+    return_interval: bool = False,
 ) -> Any:
-    """Return the time of a message from one device to its neighbor.
+    """Return the time of a message from one device to another.
 
     It is half of an exchange between two, whose times are the ones measured.
 
-    >>> bool(point_to_point_seconds("h100", 2**27) > 2**27 / 450e9)
+    Args:
+        device: catalogue name or `Device`.
+        size_bytes: bytes of the message.
+        span: devices that both ends and all between them are; beyond a link domain the message
+            takes the network.
+        return_interval: return a `Timed`.
+
+    >>> near = point_to_point_seconds("h100", 2**27)
+    >>> bool(2**27 / 450e9 < near < point_to_point_seconds("h100", 2**27, span=16))
     True
     """
-    doubled = 2.0 * _sizes(size_bytes=size_bytes)["size_bytes"]
-    return all_to_all_seconds(device, 2, doubled, return_interval=return_interval)
+    size = _sizes(size_bytes=size_bytes)["size_bytes"]
+    link = find(device).link_for(span)
+    if link.level != "nic":
+        return all_to_all_seconds(device, 2, 2.0 * size, return_interval=return_interval)
+    wire = link.latency_s + size / (link.bandwidth_bytes_s * _NETWORK_SHARE)
+    found = Timed(wire, wire * _NETWORK[0], wire * _NETWORK[1])
+    return found if return_interval else wire
+
+
+def sampling_seconds(
+    device: Device | str,
+    sequences: ArrayLike,
+    vocab: ArrayLike,
+    sampling: str = "greedy",
+    *,
+    return_interval: bool = False,
+) -> Any:
+    """Return the time of drawing one token a sequence from its logits.
+
+    Args:
+        device: catalogue name or `Device`.
+        sequences: sequences.
+        vocab: entries of the vocabulary.
+        sampling: ``greedy`` (the highest), or ``top_p`` (a sort, then a draw).
+        return_interval: return a `Timed`.
+
+    Raises:
+        SpecificationError: a size that is not positive, an unknown rule.
+
+    >>> greedy, drawn = (sampling_seconds("h100", 64, 128256, s) for s in ("greedy", "top_p"))
+    >>> bool(10 * greedy < drawn)
+    True
+    """
+    s = _sizes(sequences=sequences, vocab=vocab)
+    timed = sample(find(device), sampling, s["sequences"] * s["vocab"])
+    return timed if return_interval else timed.seconds
 
 
 def memory_seconds(
@@ -353,7 +440,7 @@ def memory_seconds(
     that of the product's carried constants.
 
     >>> float(round(memory_seconds("h100", 3.35e9) * 1e3, 3))
-    1.253
+    1.251
     """
     size = _sizes(size_bytes=size_bytes)["size_bytes"]
     return stream(find(device), size, return_interval)

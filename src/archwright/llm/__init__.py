@@ -7,18 +7,21 @@ from archwright.llm.architecture import Transformer, parameter_breakdown
 from archwright.llm.batch import StepBatch
 from archwright.llm.capacity import assumptions, free_kv_bytes, kv_capacity_tokens, supports
 from archwright.llm.compiled import CompiledStepCost
+from archwright.llm.engine import EngineLimits, EngineSpec, engine, engines
 from archwright.llm.footprint import Footprint, memory
 from archwright.llm.hugging_face import load_config, model_types
 from archwright.llm.inference import Inference, InferenceSpecification, infer
 from archwright.llm.operators import Operator, step_operators
 from archwright.llm.parallel import ParallelPlan
 from archwright.llm.quality import Quality, Score, benchmarks, own_scores, score
-from archwright.llm.step_cost import Engine, StepCost, StepEstimate, engine, engines
+from archwright.llm.step_cost import StepCost, StepEstimate
+from archwright.llm.step_costs import StackedSteps, step_costs
 from archwright.llm.transformers import transformer
 
 __all__ = [
     "CompiledStepCost",
-    "Engine",
+    "EngineLimits",
+    "EngineSpec",
     "Footprint",
     "Inference",
     "InferenceSpecification",
@@ -26,6 +29,7 @@ __all__ = [
     "ParallelPlan",
     "Quality",
     "Score",
+    "StackedSteps",
     "StepBatch",
     "StepCost",
     "StepEstimate",
@@ -43,6 +47,7 @@ __all__ = [
     "own_scores",
     "parameter_breakdown",
     "score",
+    "step_costs",
     "step_operators",
     "supports",
     "transformer",

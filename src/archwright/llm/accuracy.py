@@ -28,7 +28,17 @@ from archwright.llm.parallel import ParallelPlan
 from archwright.llm.step_cost import StepCost
 from archwright.llm.transformers import transformer
 
-__all__ = ["ServingRows", "llm_accuracy", "read_columns", "served", "step_cost_of", "subset_of"]
+__all__ = [
+    "ServingRows",
+    "llm_accuracy",
+    "read_columns",
+    "read_layout",
+    "served",
+    "step_cost_of",
+    "subset_of",
+]
+
+_TOO_FAST = "faster than weights and cache can be read: fewer ran than clients, or steps drafted"
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
@@ -70,12 +80,16 @@ def step_cost_of(
     Raises:
         SpecificationError: a model, system or format that the catalogues lack.
     """
+    found = transformer(model)
     name = constants()["formats"].get(weights)
     if name is None:
         raise SpecificationError(f"number format {weights!r} has no name here")
+    for family, own in constants()["checkpoints"].items():
+        if found.name.startswith(family) and name != "bf16":
+            name = own
     narrow = name not in ("bf16", "int4_weight", "mxfp4")
     return StepCost(
-        model=transformer(model),
+        model=found,
         device=device(system),
         parallel=plan,
         weight_format=name,
@@ -114,17 +128,29 @@ def served(folder: Path) -> ServingRows:
     rows = np.flatnonzero(table["mode"] == "agg")
     parts: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()
+    sound = np.ones(len(rows), dtype=bool)
+    for name in ("concurrency", "isl", "osl"):
+        good = np.isfinite(table[name][rows]) & (table[name][rows] >= 1)
+        skipped[f"no {name} is given"] += int((sound & ~good).sum())
+        sound &= good
+    rows, skipped = rows[sound], +skipped
     for key, at in _configurations(table, rows):
         model, system, engine, weights, plan_key = key
         try:
-            plan = _plan(*plan_key)
-            cost = step_cost_of(model, system, plan, weights)
-            parts.append(_predict(table, at, cost) | {
+            plan = read_layout(system, plan_key)
+            own = constants()["engines"].get(engine, "overlapped")
+            cost = step_cost_of(model, system, plan, weights, engine=own, sampling="greedy")
+            found = _predict(table, at, cost) | {
                 "model": np.full(len(at), cost.model.name, dtype=object),
                 "system": np.full(len(at), cost.device.name, dtype=object),
                 "engine": np.full(len(at), engine, dtype=object),
                 "subset": np.full(len(at), subset_of(cost), dtype=object),
-            })  # fmt: skip
+            }
+            possible = found.pop("possible").astype(bool)
+            if not possible.all():
+                skipped[_TOO_FAST] += int((~possible).sum())
+            if possible.any():
+                parts.append({name: values[possible] for name, values in found.items()})
         except SpecificationError as error:
             skipped[str(error)] += len(at)
     if not parts:
@@ -139,7 +165,7 @@ def _configurations(table: Columns, rows: NDArray[np.intp]) -> Iterator[tuple[An
 
     def number(name: str, i: int) -> int:
         value = table[name][i] if name in table else np.nan
-        return 1 if value is None or np.isnan(value) else int(value)
+        return 1 if value is None or not np.isfinite(value) else int(value)
 
     for i in rows.tolist():
         text = table["gemm_quant_mode"][i]
@@ -154,12 +180,30 @@ def _configurations(table: Columns, rows: NDArray[np.intp]) -> Iterator[tuple[An
         yield key, np.array(at)
 
 
-def _plan(tp: int, pp: int, dp: int, moe_tp: int, moe_ep: int) -> ParallelPlan:
-    """Read a layout; the tables count attention groups within or beside the tensor width."""
+def read_layout(system: str, widths: tuple[int, ...]) -> ParallelPlan:
+    """Read a layout; the tables count attention groups within or beside the tensor width.
+
+    Some rows count a width twice: a box of 8 has not 64 ranks, and as many groups as tensor ranks
+    lie within them.
+
+    Raises:
+        SpecificationError: a width below 1, or a layout that nothing runs.
+    """
+    tp, pp, dp, moe_tp, moe_ep = widths
+    if min(widths) < 1:
+        raise SpecificationError(f"broken layout: a width of {min(widths)}, expected 1 or more")
+    box = device(system).levels[0].devices or 1
+    if moe_tp == moe_ep and max(tp, dp) == moe_tp * moe_ep > box:
+        tp, dp, moe_ep = (moe_ep, 1, moe_ep) if dp == 1 else (1, moe_ep, moe_ep)
+        moe_tp = 1
+    elif tp == dp > 1 and moe_tp * moe_ep == tp * dp:
+        tp, moe_tp, moe_ep = 1, 1, dp
+    most = constants()["layout"]["most_tensor"]
     ranks = max(tp, moe_tp * moe_ep)
-    return ParallelPlan(
-        tensor=max(ranks // dp, 1), pipeline=pp, expert=moe_ep, data_parallel_attention=dp
-    )
+    tensor = max(ranks // dp, 1)
+    if tensor > most:
+        raise SpecificationError(f"broken layout: tensor width {tensor}, expected 1 to {most}")
+    return ParallelPlan(tensor=tensor, pipeline=pp, expert=moe_ep, data_parallel_attention=dp)
 
 
 def subset_of(cost: StepCost) -> str:
@@ -179,7 +223,11 @@ def _predict(table: Columns, at: NDArray[np.intp], cost: StepCost) -> dict[str, 
     )
     tpot, ttft = state.tpot_s, state.ttft_s
     spread = {end: state.mean(end) / tpot for end in ("low", "high")}
+    read_s = (state.decode.weight_bytes + state.decode.kv_bytes) / (
+        cost.device.memory_bandwidth_bytes_s
+    )
     return {
+        "possible": read_s <= 1.02 * table["tpot_ms"][at] * 1e-3,
         "tpot_s": table["tpot_ms"][at] * 1e-3,
         "ttft_s": table["ttft_ms"][at] * 1e-3,
         "tpot": tpot,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -180,22 +178,6 @@ class Transformer:
 
     def _wrong(self, field: str, value: object, expected: str) -> SpecificationError:
         return SpecificationError(f"{self.name}: {field}: {value!r}, expected {expected}")
-
-    @classmethod
-    def from_hugging_face(
-        cls, source: str | PathLike[str] | Mapping[str, Any], *, name: str | None = None
-    ) -> Transformer:
-        """Read the shape from a Hugging Face ``config.json``, see `load_config`.
-
-        >>> Transformer.from_hugging_face({
-        ...     "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
-        ...     "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 1000,
-        ... }, name="tiny").attention
-        'MHA'
-        """
-        from archwright.llm.hugging_face import load_config
-
-        return load_config(source, name=name)
 
     @cached_property
     def attention(self) -> str:

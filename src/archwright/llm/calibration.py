@@ -13,13 +13,13 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from archwright.errors import SpecificationError, TraceError, nearest
-from archwright.hardware.tables import read_toml
+from archwright.errors import TraceError, nearest
 from archwright.llm.continuous import steady_state
-from archwright.llm.step_cost import Engine, StepCost
+from archwright.llm.engine import EngineSpec, engine_table
+from archwright.llm.step_cost import StepCost
 from archwright.provenance import Source
 
-__all__ = ["EngineCalibration", "calibrate_engine", "fit_host", "load_engine", "read_benchmark"]
+__all__ = ["EngineCalibration", "calibrate_engine", "fit_host", "read_benchmark"]
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class EngineCalibration:
         bias_after: mean signed error after.
     """
 
-    engine: Engine
+    engine: EngineSpec
     rows: int
     error_before: float
     error_after: float
@@ -76,49 +76,10 @@ class EngineCalibration:
 
     def write_profile(self, path: str | Path) -> Path:
         """Write the engine as TOML, for ``--engine FILE`` and `load_engine`."""
-        table = {
-            "format": 1,
-            "engine": {
-                "name": self.engine.name,
-                "host_step_s": self.engine.host_step_s,
-                "host_sequence_s": self.engine.host_sequence_s,
-                "source": self.engine.source.source,
-                "date": self.engine.source.date,
-                "flag": self.engine.source.flag,
-            },
-        }
+        table = engine_table(self.engine)
         path = Path(path)
         path.write_bytes(tomli_w.dumps(table).encode())
         return path
-
-
-def load_engine(path: str | Path) -> Engine:
-    """Read an engine that a calibration wrote.
-
-    Raises:
-        SpecificationError: the file cannot be read, or a key is missing or unknown.
-    """
-    path = Path(path)
-    table = read_toml(path)
-    row = table.get("engine", {})
-    known = ("name", "host_step_s", "host_sequence_s", "source", "date", "flag")
-    for key in row:
-        if key not in known:
-            raise SpecificationError(f"{path} [engine]: unknown key {key!r}{nearest(key, known)}")
-    for key in ("host_step_s", "host_sequence_s"):
-        value = row.get(key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-            raise SpecificationError(f"{path} [engine]: {key}: {value!r}, expected seconds")
-    return Engine(
-        name=str(row.get("name", path.stem)),
-        host_step_s=float(row["host_step_s"]),
-        host_sequence_s=float(row["host_sequence_s"]),
-        source=Source(
-            source=str(row.get("source", path.name)),
-            date=str(row.get("date", "")),
-            flag=row.get("flag", "fitted"),
-        ),
-    )
 
 
 def read_benchmark(path: str | Path) -> dict[str, Floats]:
@@ -200,7 +161,8 @@ def calibrate_engine(path: str | Path, cost: StepCost, *, name: str = "") -> Eng
     before = device_s / runs["tpot_s"] - 1
     after = (device_s + step + each * runs["sequences"]) / runs["tpot_s"] - 1
     return EngineCalibration(
-        engine=Engine(
+        engine=replace(
+            cost.spec,
             name=name or Path(path).stem,
             host_step_s=step,
             host_sequence_s=each,

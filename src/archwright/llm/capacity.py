@@ -50,6 +50,9 @@ def supports(device: Device, weight_format: str) -> str | None:
     wanted = _weight_format(weight_format).compute
     if any(dtype in device.peak_ops_s for dtype in wanted):
         return None
+    unpacked = catalogue_toml("archwright.llm", "kernels.toml")["weight_only"]
+    if weight_format in unpacked and any(t in device.peak_ops_s for t in ("bf16", "fp16")):
+        return None  # weights are unpacked, see `StepCost.notes`
     return f"{device.name} has no {' or '.join(wanted)} matrix rate, which {weight_format} needs"
 
 

@@ -2,8 +2,8 @@
 
 The rows are those of ``mlenergy_llm.csv`` in ``llm-energy``: vLLM on H100 and B200, GPU energy
 only. The table gives batch and output length; the prompt length is an assumption of the catalogue
-``accuracy.toml``. Two constants of the host (`fit_host`) explain the latency that kernels do not,
-three of the power law (`fit_power`) the power.
+``accuracy.toml``, and so is how tokens were drawn. One constant of the host explains the latency
+that operators do not, four of the power law (`fit_power`) the power.
 
     python -m archwright.llm.energy_accuracy --data DIR     # print the constants to ship
 """
@@ -26,8 +26,8 @@ from archwright.hardware.energy import share_of_tdp
 from archwright.llm.accuracy import constants, read_columns, step_cost_of, subset_of
 from archwright.llm.batch import StepBatch
 from archwright.llm.calibration import fit_host
+from archwright.llm.engine import engine
 from archwright.llm.parallel import ParallelPlan
-from archwright.llm.step_cost import engine
 
 __all__ = ["EnergyRows", "energy_accuracy", "energy_rows", "fit_power"]
 
@@ -38,7 +38,14 @@ _NEEDED = (
     "output_throughput_tokens_per_sec", "energy_per_token_joules", "avg_power_watts",
     "median_itl_ms",
 )  # fmt: skip
-_QUANTILES = (0.05, 0.95)
+_QUANTILES = (0.03, 0.97)
+_START = np.array([0.2, 0.3, 3.0, 0.35])
+_PRIOR = 0.02
+"""Weight of the start values of the power law: it decides only what the rows leave open."""
+_MODELS = 5
+"""Models below which their spread says little about the next one: it counts twice."""
+_FEWEST = 15
+"""Rows of a kind of kernels that quantiles of its own need."""
 
 
 @dataclass
@@ -124,7 +131,10 @@ def _predict(
     # with experts in parallel the table states tensor width 1; attention is cut all the same
     width = int(gpus) // groups if expert > 1 else int(tensor)
     plan = ParallelPlan(tensor=width, expert=int(expert), data_parallel_attention=groups)
-    cost = replace(step_cost_of(model, f"{gpu}-SXM", plan, weights), kv_format="bf16")
+    rules = constants()["sampling"]
+    bare = step_cost_of(model, f"{gpu}-SXM", plan, weights)
+    rule = next((r for f, r in rules.items() if bare.model.name.startswith(f)), rules["default"])
+    cost = replace(bare, kv_format="bf16", engine="overlapped", sampling=rule)
     prompts = constants()["prompts"]
     tasks = table["task"][at]
     for task in dict.fromkeys(tasks.tolist()):
@@ -160,31 +170,33 @@ def _predict(
 
 
 def fit_power(rows: EnergyRows) -> Floats:
-    """Return the three constants of the power law, by a robust fit of the logarithm."""
+    """Return the four constants of the power law, by a robust fit of the logarithm."""
 
     from scipy.optimize import least_squares
 
-    def residual(p: Floats) -> Floats:
-        return np.asarray(np.log(_watts(rows, p, rows.step_s) / rows.watts))
+    weight = _PRIOR * np.sqrt(len(rows))
 
-    found = least_squares(
-        residual, [0.3, 0.8, 3.0], bounds=(1e-3, 50.0), loss="soft_l1", f_scale=0.1
-    )
+    def residual(p: Floats) -> Floats:
+        errors = np.log(_watts(rows, p, rows.step_s) / rows.watts)
+        return np.concatenate([errors, weight * np.log(p / _START)])
+
+    found = least_squares(residual, _START, bounds=(1e-3, 50.0), loss="soft_l1", f_scale=0.1)
     return np.asarray(found.x)
 
 
 def _watts(rows: EnergyRows, constants: Floats, step_s: Floats) -> Floats:
-    shares = [np.minimum(t / step_s, 1.0) for t in (rows.memory_s, rows.compute_s)]
-    return np.asarray(rows.tdp_w * share_of_tdp(shares[0], shares[1], *constants))
+    times = (rows.memory_s, rows.compute_s, rows.mean_s)
+    shares = [np.minimum(t / step_s, 1.0) for t in times]
+    return np.asarray(rows.tdp_w * share_of_tdp(shares[0], shares[1], shares[2], *constants))
 
 
 @dataclass(frozen=True)
 class _Fit:
-    host: tuple[float, float]
+    host_s: float
     power: Floats
 
     def itl_s(self, rows: EnergyRows) -> Floats:
-        return rows.device_s + self.host[0] + self.host[1] * rows.sequences
+        return rows.device_s + self.host_s
 
     def watts(self, rows: EnergyRows) -> Floats:
         """Power of a step that is as long as measured."""
@@ -192,22 +204,36 @@ class _Fit:
 
     def joules_per_token(self, rows: EnergyRows) -> Floats:
         """Energy with the step as predicted."""
-        step_s = rows.mean_s + self.host[0] + self.host[1] * rows.sequences
+        step_s = rows.mean_s + self.host_s
         return _watts(rows, self.power, step_s) * step_s / rows.sequences
 
 
 def _fit(rows: EnergyRows) -> _Fit:
-    return _Fit(fit_host(rows.device_s, rows.sequences, rows.itl_s), fit_power(rows))
+    return _Fit(_fit_host(rows), fit_power(rows))
+
+
+def _fit_host(rows: EnergyRows) -> float:
+    """Return the seconds of the host a step; what grows with the batch is on the device."""
+    return fit_host(rows.device_s, np.zeros(len(rows)), rows.itl_s)[0]
 
 
 def _shipped() -> _Fit:
     from archwright.hardware.energy import constants as power_constants
 
-    own, row = engine("vllm"), power_constants()
-    return _Fit(
-        (own.host_step_s, own.host_sequence_s),
-        np.array([row["idle"], row["memory"], row["compute"]]),
-    )
+    own, row = engine(constants()["engines"]["vllm"]), power_constants()
+    names = ("idle", "memory", "compute", "busy")
+    return _Fit(own.host_step_s, np.array([row[name] for name in names]))
+
+
+def kernels_of(subset: str) -> str:
+    """Return whose interval of the power law the rows of a subset have.
+
+    >>> [kernels_of(name) for name in ("dense-bf16", "dense-fp8", "moe-bf16", "moe-fp8")]
+    ['dense', 'dense-8bit', 'experts', 'experts-8bit']
+    """
+    kind, _, weights = subset.partition("-")
+    name = "dense" if kind == "dense" else "experts"
+    return f"{name}-8bit" if weights.startswith(("fp8", "int8")) else name
 
 
 _QUANTITIES: dict[str, tuple[str, Callable[[_Fit, EnergyRows], Floats]]] = {
@@ -223,8 +249,9 @@ def energy_accuracy(
     """Score latency, power and energy: what we ship, and whole models or devices left out.
 
     The constants are fitted on the dense bf16 rows; the other rows are predicted with them. The
-    power is scored given the measured step, the energy with the predicted one. Intervals are the
-    quantiles of the models left out within the training rows, squared for a device left out.
+    power is scored given the measured step, the energy with the predicted one. Intervals are
+    quantiles of what the other models of the same kind of kernels (`kernels_of`) got wrong when
+    each was left out, squared where they are few, and for a device left out.
 
     Args:
         data_dir: folder that holds ``llm-energy``, or is it.
@@ -273,14 +300,20 @@ def _left_out(
         if not training.any():
             continue
         inner, fit = rows.take(training), _fit(rows.take(training))
-        ratios = _inner_ratios(inner)
         for name, (field_name, predict) in _QUANTITIES.items():
             predicted[name][target] = predict(fit, rows.take(target))
-            # what a model left out shows, and as much again for a device
-            width = np.quantile(ratios[name], _QUANTILES) ** (2.0 if split == "device" else 1.0)
-            low[name][target] = predicted[name][target] * width[0]
-            high[name][target] = predicted[name][target] * width[1]
             mean[name][target] = getattr(inner, field_name).mean()
+        others = rows.take(group != left)
+        ratios = _ratios_left_out(others)
+        own, seen = (np.array([kernels_of(s) for s in r.subset]) for r in (rows, others))
+        for kind in dict.fromkeys(own[target].tolist()):
+            at, like = target & (own == kind), seen == kind
+            like = like if like.sum() >= _FEWEST else np.ones(len(seen), dtype=bool)
+            for name in names:
+                few = len(set(others.model[like].tolist())) < _MODELS
+                ends = _ends(ratios[name][like], few or split == "device")
+                low[name][at] = predicted[name][at] * ends[0]
+                high[name][at] = predicted[name][at] * ends[1]
     found = []
     for subset, mask in subsets.items():
         for name, (field_name, _) in _QUANTITIES.items():
@@ -298,17 +331,23 @@ def _left_out(
     return found
 
 
-def _inner_ratios(rows: EnergyRows) -> dict[str, Floats]:
-    """Return measured over predicted for models left out within the training rows."""
-    ratios: dict[str, list[Floats]] = {name: [] for name in _QUANTITIES}
-    groups = list(dict.fromkeys(rows.model.tolist()))
-    for left in groups:
+def _ends(ratios: Floats, twice: bool) -> tuple[float, float]:
+    """Return the ends of an interval: what models left out show, and as much again."""
+    low, high = np.quantile(ratios, _QUANTILES) ** (2.0 if twice else 1.0)
+    return min(1.0, float(low)), max(1.0, float(high))
+
+
+def _ratios_left_out(rows: EnergyRows) -> dict[str, Floats]:
+    """Return measured over predicted, each model by constants fitted without it."""
+    ratios = {name: np.full(len(rows), np.nan) for name in _QUANTITIES}
+    fitted = rows.subset == "dense-bf16"
+    for left in dict.fromkeys(rows.model.tolist()):
         target = rows.model == left
-        fit = _fit(rows.take(~target)) if len(groups) > 1 else _fit(rows)
-        part = rows.take(target)
+        training = fitted & ~target
+        fit, part = _fit(rows.take(training if training.any() else fitted)), rows.take(target)
         for name, (field_name, predict) in _QUANTITIES.items():
-            ratios[name].append(getattr(part, field_name) / predict(fit, part))
-    return {name: np.concatenate(parts) for name, parts in ratios.items()}
+            ratios[name][target] = getattr(part, field_name) / predict(fit, part)
+    return ratios
 
 
 def main() -> None:
@@ -316,18 +355,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True)
     rows = energy_rows(parser.parse_args().data)
-    rows = rows.take(rows.subset == "dense-bf16")
-    fit = _fit(rows)
-    print(f"host_step_s = {fit.host[0]:.4g}\nhost_sequence_s = {fit.host[1]:.4g}")
-    print("idle = {:.4g}\nmemory = {:.4g}\ncompute = {:.4g}".format(*fit.power))
-    for name, group in (("measured", rows.model), ("other", rows.device)):
-        ratios = []
-        for left in dict.fromkeys(group.tolist()):
-            out = rows.take(group == left)
-            constants_ = fit_power(rows.take(group != left))
-            ratios.append(out.watts / _watts(out, constants_, out.step_s))
-        ends = np.quantile(np.concatenate(ratios), _QUANTILES)
-        print(f"{name} = [{ends[0]:.3g}, {ends[1]:.3g}]")
+    fit = _fit(rows.take(rows.subset == "dense-bf16"))
+    print(f"host_step_s = {fit.host_s:.4g}")
+    print("idle = {:.4g}\nmemory = {:.4g}\ncompute = {:.4g}\nbusy = {:.4g}".format(*fit.power))
+    ratios = _ratios_left_out(rows)["power_w"]
+    kinds = np.array([kernels_of(s) for s in rows.subset])
+    for kind in dict.fromkeys(kinds.tolist()):
+        of_kind = kinds == kind
+        few = len(set(rows.model[of_kind].tolist())) < _MODELS
+        print(f"\n[interval.{kind}]")
+        for name, twice in (("measured", few), ("other", True)):
+            low, high = _ends(ratios[of_kind], twice)
+            print(f"{name} = [{low:.3g}, {high:.3g}]")
 
 
 if __name__ == "__main__":

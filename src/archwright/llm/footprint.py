@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from archwright.llm.architecture import Transformer
-from archwright.llm.layout import Layout, layout
+from archwright.llm.layout import Layout, Parts, layout, stated_parts
 from archwright.llm.parallel import ParallelPlan
 
 __all__ = ["Footprint", "memory"]
@@ -48,11 +50,13 @@ def memory(
     weight_format: str = "bf16",
     kv_format: str = "bf16",
     stage: int | None = None,
+    formats: Mapping[str, str] | Parts | None = None,
 ) -> Footprint:
     """Return the memory of one rank.
 
-    Matrices of the layers take the weight format. Embedding, output head and router stay at 16
-    bits, and so do biases and norms. Norms, output biases and what MLA compresses with are on
+    Matrices of the layers take the weight format, but for parts that its checkpoints leave at 16
+    bits (`part_formats`). Embedding, output head and router stay at 16 bits, and so do biases and
+    norms. Norms, output biases and what MLA compresses with are on
     every tensor rank; KV heads are copied where there are more ranks than heads, and the latent
     cache of MLA is on every rank.
 
@@ -70,13 +74,15 @@ def memory(
         kv_format: name of a KV-cache format.
         stage: pipeline stage, from 0; None for the most that any stage keeps, of weights and of
             cache each.
+        formats: part of the model to name of its weight format, where it differs.
 
     Raises:
         SpecificationError: the model cannot be cut so, or an unknown format or stage.
     """
     plan = parallel or ParallelPlan()
     stages = range(plan.pipeline) if stage is None else [stage]
-    parts = [layout(model, plan, weight_format, kv_format, number) for number in stages]
+    stated = stated_parts(formats)
+    parts = [layout(model, plan, weight_format, kv_format, number, stated) for number in stages]
     most = max(parts, key=lambda part: part.full)  # equally many layers, so the largest cache
     layer = most.kv_values * most.kv_bits / 8
     return Footprint(
@@ -91,20 +97,20 @@ def memory(
 
 def _weight_bytes(here: Layout) -> float:
     model, plan = here.model, here.plan
-    body = here.moe * (model.experts // plan.expert) * here.expert_weights
+    values = Counter(experts=here.moe * (model.experts // plan.expert) * here.expert_weights)
     sixteen = _vectors(here)
     for matrix in here.matrices:
         if matrix.name == "attention.absorb":
             continue  # the same matrix as attention.kv_up
-        values = matrix.layers * matrix.n * matrix.k
-        body, sixteen = (
-            (body, sixteen + values) if matrix.sixteen_bit else (body + values, sixteen)
-        )
+        values[matrix.part] += matrix.layers * matrix.n * matrix.k
         sixteen += matrix.layers * matrix.bias
     head_is_here = here.last and model.tie_word_embeddings
     if here.first and not head_is_here:
-        sixteen += -(-model.vocab // plan.tensor) * model.hidden
-    return body * here.bits / 8 + 2 * sixteen
+        values["embedding"] += -(-model.vocab // plan.tensor) * model.hidden
+    by_bits: Counter[float] = Counter()
+    for part, number in values.items():
+        by_bits[here.formats[part].bits] += number
+    return sum(number * bits / 8 for bits, number in by_bits.items()) + 2 * sixteen
 
 
 def _vectors(here: Layout) -> int:

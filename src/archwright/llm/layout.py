@@ -7,14 +7,26 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal
 
+from archwright.errors import SpecificationError, unknown
 from archwright.formats import kv_format as _kv_format
 from archwright.formats import weight_format as _weight_format
 from archwright.hardware.tables import catalogue_toml
 from archwright.llm.architecture import Transformer
 from archwright.llm.parallel import ParallelPlan
 
-__all__ = ["Layout", "Matrix", "layout"]
+__all__ = [
+    "PARTS",
+    "Layout",
+    "Matrix",
+    "PartFormat",
+    "Parts",
+    "layout",
+    "part_formats",
+    "stated_parts",
+]
 
+PARTS = ("attention", "dense", "shared", "experts", "router", "head", "embedding")
+"""Parts of a transformer that may have number formats of their own."""
 _INPUT_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "fp4": 4}
 
 Rows = Literal["tokens", "context", "decode", "sampled"]
@@ -31,7 +43,7 @@ class Matrix:
         n: output width on this rank.
         k: input width on this rank.
         bias: values of its bias on this rank.
-        sixteen_bit: it stays a 16-bit float in every weight format.
+        part: whose number format it has, one of `PARTS`.
     """
 
     name: str
@@ -40,7 +52,24 @@ class Matrix:
     n: int
     k: int
     bias: int = 0
-    sixteen_bit: bool = False
+    part: str = "dense"
+
+
+@dataclass(frozen=True)
+class PartFormat:
+    """The number format of a part.
+
+    Attributes:
+        name: name of the weight format.
+        dtype: kernel format of its products.
+        bits: bits a weight.
+        input_bits: bits an input of a product.
+    """
+
+    name: str
+    dtype: str
+    bits: float
+    input_bits: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +90,8 @@ class Layout:
         kv_heads: KV heads of this rank.
         matrices: all products but those of the routed experts.
         expert_columns: width of an expert on this rank.
-        weight_format: name of the weight format.
-        dtype: kernel format of the products.
+        formats: number format of each part.
         kv_dtype: kernel format of the cache.
-        bits: bits a weight.
-        input_bits: bits an input of a product.
         kv_bits: bits a cached value.
     """
 
@@ -82,11 +108,8 @@ class Layout:
     kv_heads: int
     matrices: tuple[Matrix, ...]
     expert_columns: int
-    weight_format: str
-    dtype: str
+    formats: Mapping[str, PartFormat]
     kv_dtype: str
-    bits: float
-    input_bits: int
     kv_bits: float
 
     @property
@@ -108,9 +131,63 @@ class Layout:
         return 2 * self.kv_heads * self.model.head_dim
 
 
+Parts = tuple[tuple[str, str], ...]
+"""Part to name of its format, of the parts that do not follow."""
+
+
+def stated_parts(formats: Mapping[str, str] | Parts | None) -> Parts:
+    """Return stated formats of parts in an order of their own.
+
+    Raises:
+        SpecificationError: an unknown part.
+    """
+    stated = dict(formats or {})
+    for part in stated:
+        if part not in PARTS:
+            raise SpecificationError(unknown("part", part, PARTS))
+    return tuple(sorted(stated.items()))
+
+
+@lru_cache(maxsize=1024)
+def part_formats(
+    model: Transformer, weight_format: str, stated: Parts = ()
+) -> Mapping[str, PartFormat]:
+    """Return the number format of each part of a model.
+
+    Router, output head and embedding are 16-bit floats; further parts stay so in formats whose
+    published checkpoints leave them, by the catalogue ``kernels.toml``. What is stated holds.
+
+    >>> from archwright.llm import transformer
+    >>> found = part_formats(transformer("gpt-oss-20b"), "mxfp4")
+    >>> found["experts"].bits, found["attention"].name
+    (4.25, 'bf16')
+    """
+    names = dict.fromkeys(PARTS, weight_format)
+    names |= dict.fromkeys(("router", "head", "embedding"), "bf16")
+    for rule in _kernels()["parts"]:
+        of_kind = rule.get("attention_kind", model.attention) == model.attention
+        if rule["format"] == weight_format and of_kind:
+            names |= dict.fromkeys(rule["sixteen_bit"], "bf16")
+    names |= dict(stated)
+    return {part: _part_format(part, name) for part, name in names.items()}
+
+
+def _part_format(part: str, name: str) -> PartFormat:
+    found, kernels = _weight_format(name), _kernels()
+    dtype = kernels["weights"].get(found.name, found.compute[0])
+    if part == "experts":
+        dtype = kernels["experts"].get(found.name, dtype)
+    return PartFormat(found.name, dtype, found.bits_per_weight, _INPUT_BITS[found.compute[0]])
+
+
 @lru_cache(maxsize=4096)
 def layout(
-    model: Transformer, plan: ParallelPlan, weight_format: str, kv_format: str, stage: int | None
+    model: Transformer,
+    plan: ParallelPlan,
+    weight_format: str,
+    kv_format: str,
+    stage: int | None,
+    stated: Parts = (),
 ) -> Layout:
     """Return what one rank of a stage holds, or of every stage for None.
 
@@ -118,7 +195,6 @@ def layout(
         SpecificationError: the model cannot be cut so, or an unknown format or stage.
     """
     plan.check(model)
-    weights = _weight_format(weight_format)
     layers = plan.stage_layers(model, stage)
     first, last = layers.start == 0, layers.stop == model.layers
     sliding = sum(model.slides(layer) for layer in layers)
@@ -132,7 +208,7 @@ def layout(
     ]
     if last:
         rows = -(-model.vocab // plan.tensor)  # engines pad the vocabulary
-        matrices.append(Matrix("lm_head", 1, "sampled", rows, model.hidden, 0, True))
+        matrices.append(Matrix("lm_head", 1, "sampled", rows, model.hidden, 0, "head"))
     return Layout(
         model=model,
         plan=plan,
@@ -147,11 +223,8 @@ def layout(
         kv_heads=kv_heads,
         matrices=tuple(matrices),
         expert_columns=model.moe_intermediate // plan.moe_tensor,
-        weight_format=weights.name,
-        dtype=_kernels()["weights"].get(weights.name, weights.compute[0]),
+        formats=part_formats(model, weight_format, stated),
         kv_dtype=_kernels()["kv"].get(kv_format, kv_format),
-        bits=weights.bits_per_weight,
-        input_bits=_INPUT_BITS[weights.compute[0]],
         kv_bits=_kv_format(kv_format).bits_per_value,
     )
 
@@ -162,25 +235,25 @@ def _kernels() -> Mapping[str, Any]:
 
 
 def _attention(model: Transformer, heads: int, kv_heads: int, layers: int) -> list[Matrix]:
-    d, e = model.hidden, model.head_dim
+    d, e, part = model.hidden, model.head_dim, "attention"
     out_bias = d if model.attention_bias == "qkvo" else 0
     if model.mla_ranks is None:
         n = (heads + 2 * kv_heads) * e
         bias = 0 if model.attention_bias == "no" else n
         return [
-            Matrix("attention.qkv", layers, "tokens", n, d, bias),
-            Matrix("attention.output", layers, "tokens", d, heads * e, out_bias),
+            Matrix("attention.qkv", layers, "tokens", n, d, bias, part),
+            Matrix("attention.output", layers, "tokens", d, heads * e, out_bias, part),
         ]
     q, kv, nope, rope, v = model.mla_ranks
     down, up = q + kv + rope, heads * (nope + rope)
     expand = heads * (nope + v)
     # The latents are small and every rank needs them whole, so their matrix is not cut.
     return [
-        Matrix("attention.down", layers, "tokens", down, d, down if out_bias else 0),
-        Matrix("attention.q_up", layers, "tokens", up, q or d),
-        Matrix("attention.kv_up", layers, "context", expand, kv),
-        Matrix("attention.absorb", layers, "decode", expand, kv),
-        Matrix("attention.output", layers, "tokens", d, heads * v, out_bias),
+        Matrix("attention.down", layers, "tokens", down, d, down if out_bias else 0, part),
+        Matrix("attention.q_up", layers, "tokens", up, q or d, 0, part),
+        Matrix("attention.kv_up", layers, "context", expand, kv, 0, part),
+        Matrix("attention.absorb", layers, "decode", expand, kv, 0, part),
+        Matrix("attention.output", layers, "tokens", d, heads * v, out_bias, part),
     ]
 
 
@@ -197,12 +270,12 @@ def _feed_forward(model: Transformer, tensor: int, dense: int, moe: int) -> list
         ]
     if moe:
         bias = model.experts if model.expert_bias else 0
-        matrices.append(Matrix("moe.router", moe, "tokens", model.experts, d, bias, True))
+        matrices.append(Matrix("moe.router", moe, "tokens", model.experts, d, bias, "router"))
         f = model.shared_experts * model.moe_intermediate // tensor
         if f:
             biases = (inputs * f, d * model.shared_experts) if model.expert_bias else (0, 0)
             matrices += [
-                Matrix(f"moe.shared.{up}", moe, "tokens", inputs * f, d, biases[0]),
-                Matrix("moe.shared.down", moe, "tokens", d, f, biases[1]),
+                Matrix(f"moe.shared.{up}", moe, "tokens", inputs * f, d, biases[0], "shared"),
+                Matrix("moe.shared.down", moe, "tokens", d, f, biases[1], "shared"),
             ]
     return matrices

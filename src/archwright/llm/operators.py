@@ -4,28 +4,24 @@ Conventions. A multiply-add is two operations; elementwise work counts none. Wei
 weights; biases and norms are read with the activations. A context counts the step's own tokens.
 `kv_bytes` is what attention reads of the cache; writes are with the activations of
 ``attention.rope``. Activations are 16 bits wide but for the inputs of products in a narrower
-type. Left out: the all-reduce of a cut input embedding, the gathering of logits, sampling.
+type. Left out: the all-reduce of a cut input embedding, the gathering of logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from archwright.hardware.evaluation import sampling_bytes
+from archwright.hardware.operators import Graph, Kind, Operator
 from archwright.llm.architecture import Transformer
 from archwright.llm.batch import StepBatch, causal_pairs, seen
-from archwright.llm.layout import Layout, Matrix, layout
+from archwright.llm.layout import Layout, Matrix, Parts, layout, stated_parts
 from archwright.llm.parallel import ParallelPlan
 
-__all__ = ["Kind", "Operator", "step_operators"]
-
-Kind = Literal[
-    "gemm", "attention_prefill", "attention_decode", "moe", "memory", "all_reduce", "all_to_all",
-    "point_to_point",
-]  # fmt: skip
+__all__ = ["Graph", "Kind", "Operator", "step_operators"]
 
 _GEMM = "2 m n k; weights n k; activations m k in and m n out, and the bias"
 _PREFILL = (
@@ -52,40 +48,6 @@ _MOE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Operator:
-    """Work of one rank that a step does `count` times.
-
-    Figures are for one run, as whole numbers wherever the batch is given in whole numbers
-    (expectations of experts and formats of broken bits apart), or arrays over the batch's axis.
-
-    Attributes:
-        name: such as ``attention.qkv`` or ``mlp.gate_up``.
-        kind: which law of `archwright.hardware` times it.
-        count: runs a step; an array where some compositions do without it.
-        flops: operations of matrix products.
-        weight_bytes: weights read.
-        activation_bytes: activations read and written.
-        kv_bytes: cache read.
-        communication_bytes: size of the message.
-        shape: keyword arguments of its law, the device left out.
-        weight_format: number format of its weights.
-        formula: how it is counted.
-    """
-
-    name: str
-    kind: Kind
-    count: Any
-    flops: Any = 0
-    weight_bytes: Any = 0
-    activation_bytes: Any = 0
-    kv_bytes: Any = 0
-    communication_bytes: Any = 0
-    shape: Mapping[str, Any]
-    weight_format: str = "bf16"
-    formula: str
-
-
 def step_operators(
     model: Transformer,
     batch: StepBatch,
@@ -94,7 +56,9 @@ def step_operators(
     weight_format: str = "bf16",
     kv_format: str = "bf16",
     stage: int | None = None,
-) -> tuple[Operator, ...]:
+    formats: Mapping[str, str] | Parts | None = None,
+    sampling: str | None = None,
+) -> Graph:
     """Return the operators that one rank runs in a step.
 
     Prefill and decode tokens share the products and have attention operators of their own, one
@@ -121,15 +85,18 @@ def step_operators(
         weight_format: name of a weight format; embedding, router and output head keep 16 bits.
         kv_format: name of a KV-cache format.
         stage: pipeline stage, from 0; None for the passage through all of them in succession.
+        formats: part of the model to name of its weight format, where it differs.
+        sampling: how the next tokens are drawn, ``greedy`` or ``top_p``; None to leave it out.
 
     Raises:
         SpecificationError: the model cannot be cut so, or an unknown format or stage.
     """
-    here = layout(model, parallel or ParallelPlan(), weight_format, kv_format, stage)
-    return tuple(_operators(here, batch))
+    plan = parallel or ParallelPlan()
+    here = layout(model, plan, weight_format, kv_format, stage, stated_parts(formats))
+    return tuple(_operators(here, batch, sampling))
 
 
-def _operators(here: Layout, batch: StepBatch) -> Iterator[Operator]:
+def _operators(here: Layout, batch: StepBatch, sampling: str | None) -> Iterator[Operator]:
     d, tokens = here.model.hidden, batch.tokens
     if not _some(tokens):
         return
@@ -160,6 +127,8 @@ def _operators(here: Layout, batch: StepBatch) -> Iterator[Operator]:
         final = 8 * tokens * d + 2 * d
         yield _memory("final_norm", count, final, "add and normalize: two read, two written")
         yield _gemm(here, tail, batch.sampled)
+        if sampling is not None:
+            yield _sampling(here, sampling, batch.sampled)
     if here.transfers:
         size = 2 * tokens * d
         yield Operator(
@@ -167,9 +136,21 @@ def _operators(here: Layout, batch: StepBatch) -> Iterator[Operator]:
             kind="point_to_point",
             count=here.transfers * count,
             communication_bytes=size,
-            shape={"size_bytes": _filled(size)},
+            shape={"size_bytes": _filled(size), "span": 2 * here.plan.stage_ranks},
             formula="16-bit activations of every token to the next stage",
         )
+
+
+def _sampling(here: Layout, rule: str, sequences: Any) -> Operator:
+    """Return the drawing of tokens: each rank has the logits of the whole vocabulary."""
+    return Operator(
+        name="sampling",
+        kind="sampling",
+        count=_present(sequences),
+        activation_bytes=sampling_bytes(rule, sequences * here.model.vocab),
+        shape={"sequences": _filled(sequences), "vocab": here.model.vocab, "sampling": rule},
+        formula="the passes of the rule over the logits of each sequence",
+    )
 
 
 def _some(amount: Any) -> bool:
@@ -229,19 +210,19 @@ def _activation(here: Layout, down: Matrix, tokens: Any) -> Operator:
 
 def _gemm(here: Layout, matrix: Matrix, m: Any, *, cache: bool = False) -> Operator:
     """Return a product; `cache` says that its input is read from the cache."""
-    sixteen = matrix.sixteen_bit
+    own = here.formats[matrix.part]
     n, k = matrix.n, matrix.k
-    read = 0 if cache else _bytes(m * k, 16 if sixteen else here.input_bits)
+    read = 0 if cache else _bytes(m * k, own.input_bits)
     return Operator(
         name=matrix.name,
         kind="gemm",
         count=matrix.layers * _present(m),
         flops=m * (2 * n * k),
-        weight_bytes=_bytes(n * k, 16 if sixteen else here.bits),
+        weight_bytes=_bytes(n * k, own.bits),
         activation_bytes=read + 2 * m * n + 2 * matrix.bias,
         kv_bytes=_bytes(m * here.kv_values, here.kv_bits) if cache else 0,
-        shape={"m": _filled(m), "n": n, "k": k, "dtype": "bf16" if sixteen else here.dtype},
-        weight_format="bf16" if sixteen else here.weight_format,
+        shape={"m": _filled(m), "n": n, "k": k, "dtype": own.dtype},
+        weight_format=own.name,
         formula=_GEMM,
     )
 
@@ -316,11 +297,8 @@ def _decode(
 ) -> Operator:
     model, sequences = here.model, batch.decode_batch
     pairs = batch.decode_pairs(window)
-    if batch.decodes:
-        context = pairs / sequences
-    else:
-        context = _filled(batch.decode_context)
-    shape = {"batch": _filled(sequences), "context_tokens": context}
+    # the law cuts contexts at the window itself: some kernels start on keys beyond it
+    shape = {"batch": _filled(sequences), "context_tokens": _filled(batch.decode_context)}
     if model.mla_ranks is None:
         flops = pairs * (4 * here.heads * model.head_dim)
         activations = sequences * (4 * here.heads * model.head_dim)
@@ -351,7 +329,7 @@ def _experts(here: Layout, group_tokens: Any) -> Iterator[Operator]:
     k, experts = model.experts_per_token, model.experts
     chosen = _share(tokens * k, plan.expert)
     touched = experts // plan.expert * (1 - (1 - k / experts) ** tokens)
-    d, columns = model.hidden, here.expert_columns
+    d, columns, own = model.hidden, here.expert_columns, here.formats["experts"]
     inner = (2 if model.gated else 1) * columns
     count = here.moe * _present(tokens)
     exchange = plan.data_parallel_attention > 1 and plan.expert > 1
@@ -362,8 +340,8 @@ def _experts(here: Layout, group_tokens: Any) -> Iterator[Operator]:
         kind="moe",
         count=count,
         flops=chosen * (2 * here.expert_weights),
-        weight_bytes=_bytes(touched * here.expert_weights, here.bits),
-        activation_bytes=_bytes(chosen * (d + columns), here.input_bits)
+        weight_bytes=_bytes(touched * here.expert_weights, own.bits),
+        activation_bytes=_bytes(chosen * (d + columns), own.input_bits)
         + chosen * (2 * (d + columns) + 4 * inner),
         shape={
             "tokens": _filled(tokens),
@@ -372,10 +350,10 @@ def _experts(here: Layout, group_tokens: Any) -> Iterator[Operator]:
             "experts": experts,
             "experts_per_token": k,
             "ranks": plan.expert,
-            "dtype": here.dtype,
+            "dtype": own.dtype,
             **({} if model.gated else {"gated": False}),
         },
-        weight_format=here.weight_format,
+        weight_format=own.name,
         formula=_MOE,
     )
     if plan.data_parallel_attention == 1:

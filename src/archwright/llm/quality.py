@@ -11,6 +11,7 @@ from pathlib import Path
 from archwright.errors import SpecificationError, unknown
 from archwright.formats import Recovery, recovery, weight_format
 from archwright.hardware.tables import catalogue_rows, catalogue_toml, read_rows
+from archwright.llm.transformers import catalogue_name
 from archwright.provenance import Label, Source
 
 __all__ = ["Quality", "Score", "benchmarks", "own_scores", "quality", "score"]
@@ -146,7 +147,8 @@ def own_scores(path: str | Path) -> list[Score]:
     """Read a user's own scores from a CSV.
 
     Columns: ``model``, ``benchmark``, ``score`` (percent) and optionally ``variant``
-    (default ``instruct``) and ``setting``.
+    (default ``instruct``) and ``setting``. A model is named as elsewhere: by the catalogue's name,
+    a Hugging Face id, or the file or folder of its ``config.json`` as the study names it.
 
     Raises:
         TraceError: naming file, line, column, value and what was expected.
@@ -159,7 +161,7 @@ def own_scores(path: str | Path) -> list[Score]:
         variant = row.values.get("variant") or "instruct"
         if not variant.startswith(("base", "instruct")):
             raise row.error("variant", "base, instruct or instruct-…")
-        first = seen.setdefault((model, benchmark, variant), row.line)
+        first = seen.setdefault((catalogue_name(model), benchmark, variant), row.line)
         if first != row.line:
             raise row.error(
                 "model", f"one score a model, benchmark and variant (line {first} has it)"
@@ -184,6 +186,7 @@ def quality(
     benchmark: str = "MMLU-Pro",
     variant: str = "instruct",
     scores: Sequence[Score] | None = None,
+    called: Sequence[str] = (),
 ) -> Quality:
     """Return score times recovery, or NaN with the reason why it is unknown.
 
@@ -202,8 +205,9 @@ def quality(
         benchmark: benchmark name.
         variant: ``base``, ``instruct`` or ``instruct-…``.
         scores: own scores, as `own_scores` reads them.
+        called: what own scores may call the model, too, such as the path of its file.
     """
-    found = _score(model, benchmark, variant, scores)
+    found = _score(model, benchmark, variant, scores, called)
     if found is None:
         where = "your file" if _covers(scores, benchmark) else "the catalogue"
         return _unknown(f"{where} has no {benchmark} score of {model} ({variant})")
@@ -227,14 +231,20 @@ def _covers(scores: Sequence[Score] | None, benchmark: str) -> bool:
 
 
 def _score(
-    model: str, benchmark: str, variant: str, scores: Sequence[Score] | None
+    model: str,
+    benchmark: str,
+    variant: str,
+    scores: Sequence[Score] | None,
+    called: Sequence[str],
 ) -> Score | None:
     if not _covers(scores, benchmark):
         return score(model, benchmark, variant)
-    key = (model, benchmark, variant)
-    return next(
-        (row for row in scores or () if (row.model, row.benchmark, row.variant) == key), None
-    )
+    meant = {catalogue_name(name) for name in (model, *called)}
+    for row in scores or ():
+        same = (row.benchmark, row.variant) == (benchmark, variant)
+        if same and catalogue_name(row.model) in meant:
+            return row
+    return None
 
 
 def _recovery(weights: str, kv: str, model: str, benchmark: str, variant: str) -> Recovery | None:

@@ -3,18 +3,14 @@
 Back ends say how long an operator takes. ``fitted``: the laws of `archwright.hardware.timing`.
 ``roofline``: operations at peak or bytes at full bandwidth, whichever is longer, and nothing else.
 ``table``: measured kernel times, between them the fitted law scaled to the nearest of them.
-
-A table of kernels holds one engine's kernels of one version. Where the constants carried from the
-other devices promise a faster kernel than the catalogue's own of a device, the engine is taken to
-have that one. A calibration of the user's own is of the engine that is asked about, and holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +18,25 @@ from numpy.typing import NDArray
 from archwright.errors import SpecificationError, unknown
 from archwright.hardware import Device, timing
 from archwright.hardware.energy import power_label, power_w
-from archwright.hardware.evaluation import Timed, machine, ready, run, stream
-from archwright.hardware.kernel_table import ARGUMENTS, KernelTable, arguments
-from archwright.hardware.profiles import unmeasured
+from archwright.hardware.evaluation import Timed, assumption, machine, machine_of, ready
+from archwright.hardware.kernel_table import KernelTable, arguments
+from archwright.hardware.laws import Machine
+from archwright.hardware.operators import COMMUNICATION, Operator
+from archwright.hardware.profiles import resolve
 from archwright.hardware.tables import catalogue_toml
 from archwright.llm.architecture import Transformer
 from archwright.llm.batch import StepBatch
 from archwright.llm.capacity import supports
-from archwright.llm.operators import Operator, step_operators
+from archwright.llm.compiled import CompiledStepCost, compile_cost
+from archwright.llm.engine import EngineSpec
+from archwright.llm.engine import engine as _engine
+from archwright.llm.kernel_calls import KernelCall, evaluate
+from archwright.llm.layout import PartFormat, part_formats, stated_parts
+from archwright.llm.operators import step_operators
 from archwright.llm.parallel import ParallelPlan
-from archwright.provenance import Label, Source
+from archwright.provenance import Label
 
-if TYPE_CHECKING:
-    from archwright.llm.compiled import CompiledStepCost
-
-__all__ = ["BACK_ENDS", "Engine", "StepCost", "StepEstimate", "engine", "engines"]
+__all__ = ["BACK_ENDS", "StepCost", "StepEstimate"]
 
 Floats = NDArray[np.float64]
 _Kernel = tuple[str, str, str | None]
@@ -44,67 +44,12 @@ _Kernel = tuple[str, str, str | None]
 BackEnd = Literal["fitted", "roofline", "table"]
 BACK_ENDS: tuple[BackEnd, ...] = ("fitted", "roofline", "table")
 
-_LAWS: Mapping[str, Any] = {
-    "moe": timing.moe_seconds,
+_MESSAGES: Mapping[str, Any] = {
     "all_reduce": timing.all_reduce_seconds,
     "all_to_all": timing.all_to_all_seconds,
     "point_to_point": timing.point_to_point_seconds,
 }
-COMMUNICATION = ("all_reduce", "all_to_all", "point_to_point")
-"""Kinds of operators that move bytes between devices."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """What an inference engine adds to the kernels, on the host.
-
-    Attributes:
-        name: short name.
-        host_step_s: seconds a step.
-        host_sequence_s: seconds a running sequence and step.
-        source: where the two come from.
-    """
-
-    name: str
-    host_step_s: float = 0.0
-    host_sequence_s: float = 0.0
-    source: Source = field(default_factory=lambda: Source(source="stated", flag="assumed"))
-
-
-@cache
-def engines() -> Mapping[str, Engine]:
-    """Return the engines of the catalogue by name.
-
-    >>> sorted(engines())
-    ['overlapped', 'vllm']
-    """
-    return {
-        name: Engine(
-            name=name,
-            host_step_s=row["host_step_s"],
-            host_sequence_s=row["host_sequence_s"],
-            source=Source(source=row["source"], date=row["date"], flag=row["flag"]),
-        )
-        for name, row in catalogue_toml("archwright.llm", "engines.toml").items()
-    }
-
-
-def engine(name: str) -> Engine:
-    """Return an engine by name.
-
-    Args:
-        name: of the catalogue, or the path of a profile that a calibration wrote.
-
-    Raises:
-        SpecificationError: no such engine; the message names the nearest one.
-    """
-    if name.endswith(".toml"):
-        from archwright.llm.calibration import load_engine
-
-        return load_engine(name)
-    if name not in engines():
-        raise SpecificationError(unknown("engine", name, engines()))
-    return engines()[name]
+_MOE = ("tokens", "hidden", "moe_intermediate", "experts", "experts_per_token", "ranks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +67,7 @@ class StepEstimate:
         kv_bytes: cache read.
         activation_bytes: activations read and written.
         communication_bytes: bytes of messages.
+        tier_bytes: bytes by tier: ``memory``, and the levels of links that messages take.
         memory_s: time that the bytes take at full bandwidth.
         compute_s: time that the operations take at peak rate.
         parts: seconds of each operator, and of the host.
@@ -139,6 +85,7 @@ class StepEstimate:
     kv_bytes: Any
     activation_bytes: Any
     communication_bytes: Any
+    tier_bytes: Mapping[str, Any]
     memory_s: Any
     compute_s: Any
     parts: Mapping[str, Any]
@@ -159,6 +106,7 @@ class StepEstimate:
         }
         return StepEstimate(
             **{name: pick(getattr(self, name)) for name in _PER_STEP},
+            tier_bytes={tier: pick(size) for tier, size in self.tier_bytes.items()},
             parts=parts,
             kinds={name: self.kinds[name] for name in parts},
             label=self.label,
@@ -203,8 +151,12 @@ class StepCost:
         parallel: how the model is cut.
         weight_format: name of a weight format.
         kv_format: name of a KV-cache format.
+        formats: part of the model (`archwright.llm.layout.PARTS`) to name of its weight format,
+            where it differs from what checkpoints in `weight_format` have.
         back_end: ``fitted``, ``roofline`` or ``table``.
-        engine: what the engine adds on the host; a name of the catalogue or an `Engine`.
+        engine: what the engine adds on the host; a name of the catalogue or an `EngineSpec`.
+        sampling: how tokens are drawn where not as the engine does: a rule of
+            `archwright.hardware.timing.sampling_seconds`.
         table: measured kernels, for the table back end.
 
     Raises:
@@ -217,8 +169,10 @@ class StepCost:
     parallel: ParallelPlan = field(default_factory=ParallelPlan)
     weight_format: str = "bf16"
     kv_format: str = "bf16"
+    formats: Mapping[str, str] = field(default_factory=dict)
     back_end: BackEnd = "fitted"
-    engine: Engine | str = "overlapped"
+    engine: EngineSpec | str = "overlapped"
+    sampling: str | None = None
     table: KernelTable | None = None
 
     def __post_init__(self) -> None:
@@ -231,8 +185,17 @@ class StepCost:
                 f"table: of {self.table.device.name}, expected one of {self.device.name}"
             )
         if isinstance(self.engine, str):
-            object.__setattr__(self, "engine", engine(self.engine))
-        reason = supports(self.device, self.weight_format) or self.parallel.reason(self.model)
+            object.__setattr__(self, "engine", _engine(self.engine))
+        reason = (
+            supports(self.device, self.weight_format)
+            or self.parallel.reason(self.model)
+            or self.spec.reason(
+                device=self.device,
+                weight_format=self.weight_format,
+                kv_format=self.kv_format,
+                tensor=self.parallel.tensor,
+            )
+        )
         if reason is not None:
             raise SpecificationError(reason)
 
@@ -255,13 +218,13 @@ class StepCost:
             total = [a + b for a, b in zip(total, timed, strict=True)]
             for name in _SUMS:
                 sums[name] = sums[name] + op.count * getattr(op, name)
-            memory, compute = self._work(op)
+            memory, compute = self.work(op)
             memory_s, compute_s = memory_s + memory, compute_s + compute
         host = self.host_s(batch)
         if np.any(host):
             parts["host"], kinds["host"] = host, "host"
         seconds, low, high = (t + host for t in total)
-        watts = self.power_w(memory_s, compute_s, seconds)
+        watts = self.power_w(memory_s, compute_s, seconds, seconds - host)
         return StepEstimate(
             seconds=seconds,
             low=low,
@@ -273,8 +236,25 @@ class StepCost:
             parts=parts,
             kinds=kinds,
             label=self.label,
+            tier_bytes=self._tier_bytes(operators),
             **sums,
         )
+
+    def _tier_bytes(self, operators: Sequence[Operator]) -> dict[str, Any]:
+        """Return the bytes by tier; messages stand under the level of link that they take."""
+        found: dict[str, Any] = {}
+        for op in operators:
+            for tier, size in op.tier_bytes.items():
+                if tier == "peer":
+                    tier = self.device.link_for(_span(op)).level
+                found[tier] = found.get(tier, 0) + op.count * size
+        return found
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine is."""
+        assert isinstance(self.engine, EngineSpec)
+        return self.engine
 
     def operators(self, batch: StepBatch) -> list[Operator]:
         """Return the operators of a step, with the formats of this device's kernels."""
@@ -284,25 +264,33 @@ class StepCost:
             parallel=self.parallel,
             weight_format=self.weight_format,
             kv_format=self.kv_format,
+            formats=self.formats,
+            sampling=self.sampling or self.spec.sampling,
         )
         # the law of the experts' kernel was measured with the router in it
         return [op for op in found if op.name != "moe.router"]
 
     def host_s(self, batch: StepBatch) -> Any:
         """Return the seconds of the host that nothing hides."""
-        assert isinstance(self.engine, Engine)
         running = batch.sampled * self.parallel.data_parallel_attention
-        return self.engine.host_step_s + self.engine.host_sequence_s * running
+        return self.spec.host_step_s + self.spec.host_sequence_s * running
 
-    def power_w(self, memory_s: Any, compute_s: Any, seconds: Any) -> Any:
+    def power_w(self, memory_s: Any, compute_s: Any, seconds: Any, busy_s: Any = None) -> Any:
         """Return the average power of all ranks, of times at full bandwidth and at peak rate.
 
         The stages of a pipeline work in turn; the idle ones count as busy as the one at work.
+
+        Args:
+            memory_s: time that the bytes take at full bandwidth.
+            compute_s: time that the operations take at peak rate.
+            seconds: time of the step.
+            busy_s: time of it in which kernels run; all of it by default.
         """
         if self.device.tdp_w is None:
             return np.nan * np.asarray(seconds)
         busy = np.maximum(seconds, 1e-12)  # an empty step takes no time
-        shares = [np.minimum(s / busy, 1.0) for s in (memory_s, compute_s)]
+        times = (memory_s, compute_s, seconds if busy_s is None else busy_s)
+        shares = [np.minimum(s / busy, 1.0) for s in times]
         return self.parallel.ranks * power_w(self.device, *shares)
 
     @property
@@ -330,8 +318,6 @@ class StepCost:
             most_sequences: most sequences, or prompts, a step.
             most_context: longest context; by default the model's.
         """
-        from archwright.llm.compiled import compile_cost
-
         return compile_cost(
             self,
             most_tokens=most_tokens,
@@ -343,64 +329,111 @@ class StepCost:
 
     def time_and_work(self, op: Operator) -> tuple[Any, Any, Any]:
         """Return the seconds of all runs of an operator: as timed, at full bandwidth, at peak."""
-        return (op.count * self._times([op])[0].seconds, *self._work(op))
+        return (op.count * self._times([op])[0].seconds, *self.work(op))
 
-    def _work(self, op: Operator) -> tuple[Any, Any]:
+    def work(self, op: Operator) -> tuple[Any, Any]:
+        """Return the seconds of all runs at full bandwidth, and at peak rate."""
         memory = op.count * _moved(op) / self.device.memory_bandwidth_bytes_s
-        return memory, op.count * op.flops / self._peak(op)
+        return memory, op.count * op.flops / self.peak_of(op.shape.get("dtype"))
+
+    def calls(self, operators: Sequence[Operator]) -> list[KernelCall | Timed]:
+        """Return one run of each operator as a call of its law.
+
+        Messages that reach beyond a link domain, whose time is a sum of several laws, come as
+        the time itself.
+        """
+        return [self._call(op) for op in operators]
 
     def _times(self, operators: Sequence[Operator]) -> list[Timed]:
         """Time one run of each operator."""
         if self.back_end == "roofline":
             bounds = [self._roofline_s(op) for op in operators]
             return [Timed(seconds, seconds, seconds) for seconds in bounds]
-        shapes = [self._shape(op) for op in operators]
-        found: dict[int, Timed] = {}
-        kernels: dict[_Kernel, list[int]] = {}
-        for i, (op, shape) in enumerate(zip(operators, shapes, strict=True)):
-            if op.kind in ARGUMENTS:
-                key: _Kernel = (op.kind, shape["dtype"], shape.get("kv_dtype"))
-                kernels.setdefault(key, []).append(i)
-            elif op.kind == "memory":
-                found[i] = stream(self.device, shape["size_bytes"], True)
-            else:
-                law = _LAWS[op.kind]
-                own = law(self.device, **shape, return_interval=True)
-                found[i] = _faster(own, law(self._unmeasured, **shape, return_interval=True))
-        for kernel, places in kernels.items():
-            timed = self._kernel(kernel, [arguments(kernel[0], shapes[i]) for i in places])
-            found.update(zip(places, timed, strict=True))
-        if self.back_end == "table":
-            assert self.table is not None
-            found = {i: self.table.time(operators[i].kind, shapes[i], t) for i, t in found.items()}
-        return [found[i] for i in range(len(operators))]
+        found: list[Any] = self.calls(operators)
+        places = [i for i, call in enumerate(found) if isinstance(call, KernelCall)]
+        for i, timed in zip(places, evaluate([found[i] for i in places]), strict=True):
+            found[i] = timed
+        if self.table is not None and self.back_end == "table":
+            shapes = [self._shape(op) for op in operators]
+            return [
+                self.table.time(op.kind, shape, timed)
+                for op, shape, timed in zip(operators, shapes, found, strict=True)
+            ]
+        return found
 
-    def _kernel(self, key: _Kernel, calls: Sequence[Sequence[Any]]) -> list[Timed]:
-        """Time calls of a product or an attention in one evaluation of its law.
+    def _call(self, op: Operator) -> KernelCall | Timed:
+        """Return a call of an operator's law; the graph gives only legal shapes."""
+        shape = op.shape
+        if op.kind == "memory":
+            return KernelCall.stream(self._stream, shape["size_bytes"])
+        if op.kind == "sampling":
+            row = assumption("sampling")[shape["sampling"]]
+            entries = shape["sequences"] * shape["vocab"]
+            call = KernelCall.stream(self._stream, entries)
+            rule = (row["entry_bytes"], row["entry_cycles"])
+            return call._replace(law="sampling", sizes=(entries, *rule))
+        if op.kind in COMMUNICATION:
+            return self._message(op)
+        dtype = self._kernels.get(shape["dtype"], shape["dtype"])
+        at, fitted = self._ready((op.kind, dtype, shape.get("kv_dtype")))
+        if op.kind == "moe":
+            sizes = [shape[name] for name in _MOE]
+            sizes += [3.0 if shape.get("gated", True) else 2.0, shape.get("spread", 0.0)]
+        else:
+            sizes = arguments(op.kind, shape)
+        return KernelCall(op.kind, at, fitted, tuple(sizes))
 
-        The operator graph gives only legal shapes, so nothing is checked.
-        """
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            prepared = [ready(d, *key) for d in (self.device, self._unmeasured)]
-            self._prepared[key] = prepared
-        sizes = _stacked(calls)
-        own, other = (run(key[0], at, fitted, sizes, True) for at, fitted in prepared)
-        return [Timed(*ends) for ends in zip(*_faster(own, other), strict=True)]
+    def _message(self, op: Operator) -> KernelCall | Timed:
+        link = self.device.link_for(_span(op))
+        if link.level == "nic":
+            timed: Timed = _MESSAGES[op.kind](self.device, **op.shape, return_interval=True)
+            return timed
+        law = "all_reduce" if op.kind == "all_reduce" else "all_to_all"
+        key = (law, "host" if link.through_host else "link", link.level)
+        if key not in self._prepared:
+            at = replace(machine_of(self.device, law, key[1]), link=link.bandwidth_bytes_s)
+            self._prepared[key] = at, resolve(law, self.device, [key[1]])
+        at, fitted = self._prepared[key]
+        size = op.shape["size_bytes"]
+        if op.kind == "all_reduce":  # of the engine's own, direct where that is faster
+            return KernelCall(law, at, fitted, (op.shape["ranks"], size, 0.0))
+        if op.kind == "all_to_all":
+            return KernelCall(law, at, fitted, (op.shape["ranks"], size))
+        return KernelCall(law, at, fitted, (2.0, 2.0 * size))  # half of an exchange of two
+
+    def _ready(self, key: _Kernel) -> Any:
+        """Return machine and constants of a kernel, kept."""
+        if key not in self._prepared:
+            at, fitted = ready(self.device, *key)
+            # the kernel before, a norm or an activation, writes the narrow inputs
+            fused = key[0] == "gemm"
+            self._prepared[key] = replace(at, quantizes=not fused), fitted
+        return self._prepared[key]
 
     @cached_property
-    def _prepared(self) -> dict[_Kernel, list[Any]]:
+    def _prepared(self) -> dict[_Kernel, Any]:
         return {}
+
+    @cached_property
+    def _stream(self) -> Machine:
+        """The device without a number format, for what only moves bytes."""
+        rest = assumption("unknown")
+        units = self.device.compute_units if "gpu" in self.device.kind else None
+        return Machine(
+            peak=1.0,
+            bandwidth=self.device.memory_bandwidth_bytes_s,
+            units=units or rest["compute_units"],
+            clock=self.device.clock_hz or rest["clock_hz"],
+            l2=self.device.l2_bytes or rest["l2_bytes"],
+        )
 
     def _roofline_s(self, op: Operator) -> Any:
         if op.kind in COMMUNICATION:
             ranks = op.shape.get("ranks", 2)
-            link = self.device.link_bytes_s_per_direction
-            host = self.device.host_link_bytes_s_per_direction
-            speed = (link if link and ranks <= self.device.link_devices else host) or np.inf
+            speed = self.device.link_for(_span(op)).bandwidth_bytes_s
             passes = {"all_reduce": 2.0 * (ranks - 1) / ranks, "all_to_all": (ranks - 1) / ranks}
             return passes.get(op.kind, 1.0) * op.communication_bytes / speed
-        compute = op.flops / self._peak(op)
+        compute = op.flops / self.peak_of(op.shape.get("dtype"))
         return np.maximum(compute, _moved(op) / self.device.memory_bandwidth_bytes_s)
 
     def _shape(self, op: Operator) -> dict[str, Any]:
@@ -409,9 +442,16 @@ class StepCost:
             for key, value in op.shape.items()
         }
 
-    def _peak(self, op: Operator) -> float:
-        dtype = op.shape.get("dtype")
+    def peak_of(self, dtype: str | None) -> float:
+        """Return the matrix rate of a kernel format; infinite for what multiplies nothing."""
         return self._peaks[dtype] if dtype is not None else np.inf
+
+    @property
+    def graph_key(self) -> Hashable:
+        """What the operators of a step depend on: costs with equal keys share a graph."""
+        sampling = self.sampling or self.spec.sampling
+        formats = (self.weight_format, self.kv_format, stated_parts(self.formats), sampling)
+        return id(self.model), self.parallel, formats
 
     @cached_property
     def _kernels(self) -> dict[str, str]:
@@ -420,18 +460,39 @@ class StepCost:
         instead = {}
         if "bf16" not in self.device.peak_ops_s:
             instead["bf16"] = "fp16"
-        unpacked = catalogue["weight_only"].get(self.weight_format)
-        if unpacked is not None and "fp4" not in self.device.peak_ops_s:
-            instead[catalogue["weights"][self.weight_format]] = unpacked
+        if "fp4" not in self.device.peak_ops_s:
+            for part in self._parts.values():
+                if part.name in catalogue["weight_only"]:
+                    instead[part.dtype] = catalogue["weight_only"][part.name]
         return instead
+
+    @property
+    def _parts(self) -> Mapping[str, PartFormat]:
+        return part_formats(self.model, self.weight_format, stated_parts(self.formats))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What runs otherwise than its format says.
+
+        >>> from archwright.hardware import device
+        >>> from archwright.llm import StepCost, transformer
+        >>> llama = transformer("Llama-3.1-8B")
+        >>> StepCost(model=llama, device=device("H100-SXM"), weight_format="nvfp4").notes
+        ('nvfp4 on H100-SXM: weights are dequantized to 16 bits; it has no fp4 products',)
+        """
+        known = catalogue_toml("archwright.llm", "kernels.toml")["weight_only"]
+        names = dict.fromkeys(part.name for part in self._parts.values() if part.name in known)
+        if "fp4" in self.device.peak_ops_s:
+            return ()
+        return tuple(
+            f"{name} on {self.device.name}: weights are dequantized to 16 bits; "
+            "it has no fp4 products"
+            for name in names
+        )
 
     @cached_property
     def _peaks(self) -> Mapping[str, float]:
         return _Peaks(self.device, self._kernels)
-
-    @cached_property
-    def _unmeasured(self) -> Device:
-        return unmeasured(self.device)
 
 
 _PER_STEP = (
@@ -441,26 +502,9 @@ _PER_STEP = (
 _SUMS = ("flops", "weight_bytes", "kv_bytes", "activation_bytes", "communication_bytes")
 
 
-def _stacked(calls: Sequence[Sequence[Any]]) -> list[Floats]:
-    """Return each argument of some calls as one array, the calls along the first axis."""
-    columns = [[np.asarray(v, dtype=np.float64) for v in c] for c in zip(*calls, strict=True)]
-    most = max(value.ndim for column in columns for value in column)
-    stacked = []
-    for column in columns:
-        if any(value.shape != column[0].shape for value in column):
-            column = list(np.broadcast_arrays(*column))
-        whole = np.array(column)
-        room = (1,) * (most + 1 - whole.ndim)
-        stacked.append(whole.reshape(len(column), *room, *whole.shape[1:]))
-    return stacked
-
-
-def _faster(own: Timed, other: Timed) -> Timed:
-    """Return the faster of two kernels, point by point."""
-    which = other.seconds < own.seconds
-    if not isinstance(which, np.ndarray):
-        return other if which else own
-    return Timed(*(np.where(which, b, a) for a, b in zip(own, other, strict=True)))
+def _span(op: Operator) -> int:
+    """Return how many devices a message's ends and all between them are."""
+    return int(op.shape.get("ranks", op.shape.get("span", 2)))
 
 
 def _moved(op: Operator) -> Any:

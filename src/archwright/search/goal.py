@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from archwright.errors import SpecificationError, unknown
 from archwright.search.environments import Measurements, Metric
 from archwright.search.numbers import is_number, plain
-from archwright.search.space import Expression
+from archwright.search.space.expression import CHANCE, Expression
 
-__all__ = ["Goal", "Objectives", "Scores", "order", "ranks", "standing"]
+__all__ = ["Goal", "Objectives", "Scores", "chance", "order", "ranks", "standing"]
 
 Floats = npt.NDArray[np.float64]
 Rule = Literal["weighted_sum", "weighted_product", "chebyshev", "target"]
@@ -156,7 +157,50 @@ class Goal:
             if name not in known:
                 raise SpecificationError(f"[goal]: {unknown('metric', name, known)}")
         for text in self.subject_to:
-            Expression(text, where="[goal].subject_to").check_names(known)
+            rule = Expression(text, where="[goal].subject_to")
+            for name in rule.names:
+                of = name.removeprefix(CHANCE)
+                if name not in known and of != name and of in known and of not in self._limits:
+                    raise SpecificationError(
+                        f"[goal].subject_to: in {text!r}: nothing limits {of!r}, so there is no "
+                        f"chance of it; add a limit, such as '{of} <= 1'"
+                    )
+            rule.check_names([*known, *(f"{CHANCE}{name}" for name in self._limits)])
+
+    @property
+    def _limits(self) -> dict[str, tuple[str, float]]:
+        """Metric to the bound that subject_to sets on it alone: (``<=`` or ``>=``, value)."""
+        found: dict[str, tuple[str, float]] = {}
+        for rule in self._rules:
+            compared = rule.comparison()
+            assert compared is not None
+            left, symbol, right = compared
+            if rule.names == (ast.unparse(left),) and not rule.names[0].startswith(CHANCE):
+                found[rule.names[0]] = symbol[0] + "=", float(rule.side(right, {}))
+            elif rule.names == (ast.unparse(right),):
+                turned = ">=" if symbol[0] == "<" else "<="
+                found[rule.names[0]] = turned, float(rule.side(left, {}))
+        return found
+
+    def _columns(self, measurements: Measurements) -> dict[str, Floats]:
+        """Return the metrics, and the chances that are asked of them."""
+        columns = dict(measurements.metrics)
+        for rule in self._rules:
+            for name in rule.names:
+                of = name.removeprefix(CHANCE)
+                if name in columns or of == name:
+                    continue
+                if of not in measurements.low or of not in measurements.high:
+                    raise SpecificationError(
+                        f"[goal].subject_to: in {rule.text!r}: {of!r} has no interval, so its "
+                        "chance is not known"
+                    )
+                symbol, limit = self._limits[of]
+                below = chance(
+                    measurements.metrics[of], measurements.low[of], measurements.high[of], limit
+                )
+                columns[name] = below if symbol == "<=" else 1.0 - below
+        return columns
 
     def score(self, measurements: Measurements) -> Scores:
         """Return losses, violations and feasibility of measured designs."""
@@ -176,8 +220,9 @@ class Goal:
             known = np.full(n, np.nan) if far is None else far
             tiny = np.finfo(np.float64).tiny  # an infeasible design is never at distance 0
             violations[~measured, 0] = np.maximum(known[~measured], tiny)
+        columns = self._columns(measurements)
         for i, rule in enumerate(self._rules, 1):
-            violations[:, i] = _violation(rule, measurements.metrics, n)
+            violations[:, i] = _violation(rule, columns, n)
         if self.subject_to:
             if not measured.all():
                 violations[~measured, 1:] = np.nan_to_num(violations[~measured, 1:], nan=0.0)
@@ -213,6 +258,31 @@ class Goal:
         if self.two_sided:
             return np.asarray((np.abs(excess) ** weights).prod(axis=1))
         return np.asarray(np.maximum(excess, 0.0) @ weights)
+
+
+def chance(value: Floats, low: Floats, high: Floats, limit: float) -> Floats:
+    """Return the probability that each quantity is at most a limit, from its 90 % interval.
+
+    On each side of the value the law is normal, or lognormal where both ends are positive.
+
+    >>> chance(np.array([1.0, 1.0]), np.array([0.5, 0.5]), np.array([2.0, 1.0]), 2.0).round(3)
+    array([0.95, 1.  ])
+
+    Args:
+        value: shape (n,), the middle.
+        low: 5 % quantile.
+        high: 95 % quantile.
+        limit: what it should not be above.
+    """
+    from scipy.special import ndtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = (low > 0) & (limit > 0)
+        a, m, b = (np.where(logs, np.log(x), x) for x in (low, value, high))
+        wanted = np.where(logs, np.log(limit) if limit > 0 else 0.0, limit)
+        side = np.where(wanted >= m, b - m, m - a) / 1.6448536269514722
+        z = np.where(side > 0, (wanted - m) / side, np.where(wanted >= m, np.inf, -np.inf))
+    return np.where(np.isnan(value), np.nan, ndtr(z))
 
 
 def standing(scores: Scores) -> Floats:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-__all__ = ["Bars", "Facts", "Panel", "Roofline", "Strips", "Table"]
+from archwright.search.amounts import number
+
+__all__ = ["Bars", "Facts", "Headline", "Panel", "Roofline", "Strips", "Table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class Table:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,28 @@ class Strips:
     reference: float | None = None
     reference_name: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """What decides about a design, shown first.
+
+    Attributes:
+        figures: (name, value) as people read them.
+        table: limits with value, interval and chance, say; None for none.
+        lines: sentences: the alternatives, and what could break the answer.
+        brief: those of the lines that a terminal prints, too.
+        subject: what was designed, after the goal in the title of the report, such as
+            ``serving builtin:chat at 20 requests/s``.
+        lead: how many of the panels come before the front.
+    """
+
+    figures: Sequence[tuple[str, str]] = ()
+    table: Table | None = None
+    lines: Sequence[str] = ()
+    brief: Sequence[str] = ()
+    subject: str = ""
+    lead: int = 0
 
 
 Panel = Bars | Table | Facts | Roofline | Strips

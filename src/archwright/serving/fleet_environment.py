@@ -11,10 +11,11 @@ not, making them is most of the time of both.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.formats import kv_format, weight_format
-from archwright.hardware import Price, cheapest, device, load_prices
+from archwright.hardware import device
+from archwright.hardware.devices import device_set
 from archwright.hardware.energy import power_label
-from archwright.llm import own_scores, transformer
+from archwright.llm import EngineSpec, own_scores
+from archwright.llm import engines as engine_names
 from archwright.llm.inference import read_engine
 from archwright.llm.quality import quality
+from archwright.llm.transformers import model_path, read_model
 from archwright.provenance import Label
 from archwright.search import (
     Choice,
@@ -40,17 +44,18 @@ from archwright.search import (
     Real,
 )
 from archwright.search.environments import digests
-from archwright.search.panels import Panel
+from archwright.search.panels import Headline, Panel
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store.artifacts import Artifacts
 from archwright.serving import fleet_panels
-from archwright.serving.achieved import Achieved, achieved
-from archwright.serving.fleet_bound import BOUNDED, Relaxed, bounds, relax, surely_dominated
+from archwright.serving.fleet_answer import Answer, find_answer, why_infeasible
+from archwright.serving.fleet_bound import BOUNDED, Relaxed, bounds, surely_dominated
+from archwright.serving.fleet_offers import market
+from archwright.serving.fleet_planning import FleetPlanner, Plan
 from archwright.serving.fleet_specification import FleetSpecification, Today
+from archwright.serving.limits import Rule, rule
 from archwright.serving.memo import Memo
-from archwright.serving.plan import CountLimit, FleetPlan, GpuProfile, plan_fleet
-from archwright.serving.profile import InstanceType, Profile, instance_types, profiles
-from archwright.serving.servable import check_servable
+from archwright.serving.profile import InstanceType
 from archwright.serving.workload import Workload, workload
 from archwright.specification import from_mapping, option, to_mapping
 
@@ -70,80 +75,51 @@ _MODELS = (
 )  # fmt: skip
 _METRICS = (
     Metric("cost_usd_per_hour", "$/h", "Cost"),
-    Metric("cost_usd_per_million_tokens", "$/M tokens", "Cost per million tokens"),
+    Metric("cost_usd_per_million_tokens", "$/M tokens", "Blended cost per million tokens"),
+    Metric("cost_usd_per_million_input_tokens", "$/M tokens", "Cost per million input tokens"),
+    Metric("cost_usd_per_million_output_tokens", "$/M tokens", "Cost per million output tokens"),
     Metric("quality", "%", "Quality", "higher"),
     Metric("power_w", "W", "Power"),
     Metric("joules_per_token", "J/token", "Energy per output token"),
-    Metric("ttft_p99_s", "s", "P99 TTFT"),
-    Metric("tpot_mean_s", "s", "Mean TPOT"),
     Metric("headroom", "share", "Headroom", "higher"),
-    Metric("accelerators", "", "Accelerators"),
+    Metric("accelerators", "", "Accelerators at work"),
+    Metric("idle_accelerators", "", "Accelerators rented and idle"),
 )
+_LATENCIES = ("ttft_mean_s", "ttft_p99_s", "tpot_mean_s", "tpot_p99_s", "e2e_p99_s")
+"""Latencies that are always measured, beside those that are limited."""
 _PROVENANCE = {
     "cost_usd_per_hour": "table",
     "cost_usd_per_million_tokens": "analytic",
+    "cost_usd_per_million_input_tokens": "analytic",
+    "cost_usd_per_million_output_tokens": "analytic",
     "quality": "table",
     "power_w": "fitted",
     "joules_per_token": "fitted",
-    "ttft_p99_s": "fitted",
-    "tpot_mean_s": "fitted",
     "headroom": "analytic",
     "accelerators": "analytic",
+    "idle_accelerators": "analytic",
 }
-
 _ENERGY = ("power_w", "joules_per_token")
-_INTERVALS = (*_ENERGY, "ttft_p99_s", "tpot_mean_s")
-_MOST_PROFILED = 1024  # sets of profiles kept, of about 100 kB each
-_NAMED: Mapping[str, Callable[[str], object]] = {
-    "model": transformer,
-    "weights": weight_format,
-    "kv": kv_format,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The plan of one design: the fleet and what it achieves."""
-
-    fleet: FleetPlan
-    profiles: tuple[Profile, ...]
-    prices: tuple[float, ...]
-    achieved: Achieved
-
-    @property
-    def ttft_p99_s(self) -> float:
-        """P99 time to first token of the worst bucket in use."""
-        return self.achieved.ttft_p99_s.value
-
-    @property
-    def tpot_mean_s(self) -> float:
-        """Mean time per output token of the worst bucket in use."""
-        return self.achieved.tpot_mean_s.value
-
-    def used(self) -> list[int]:
-        """Return the indices of the types rented, dearest share of the bill first."""
-        counts = list(self.fleet.counts.values())
-        rented = [g for g, n in enumerate(counts) if n]
-        return sorted(rented, key=lambda g: -counts[g] * self.prices[g])
+_DESIGN = ("model", "weights", "kv", "max_batch", "devices")
 
 
 class FleetEnvironment:
     """See the module. Build it with :func:`fleet_environment`.
 
-    Metrics: cost in dollars an hour and a million tokens (input and output, at the rate planned
-    for); quality, a benchmark score times what the formats keep of it; power by the power law at
-    the load of each type, and joules per output token; TTFT and TPOT, the worst over the buckets
-    and types in use; headroom, the smallest unused share of a type; accelerators rented.
+    Metrics: cost in dollars an hour and a million tokens (blended, and apart: each pays for the
+    time that prompts and decode steps take); quality, a benchmark score times what the formats
+    keep of it; power by the power law at the load of each type, and joules per output token;
+    latencies over all requests, those that are limited among them, with the chance that each
+    limit holds; headroom, the smallest unused share of a type; accelerators at work and idle.
 
-    Fidelities: ``exact``, the whole numbers of instances; ``bound``, the relaxed fleet of
+    Fidelities: ``exact``, whole offers and instances; ``bound``, the relaxed fleet of
     :mod:`archwright.serving.fleet_bound`, whose costs the exact ones are never below. Quality is
     the same in both; the other metrics are those of the relaxed fleet and bound nothing.
     """
 
-    version = "2"
+    version = "3"
     deterministic = True
     fidelities: Sequence[Fidelity] = (Fidelity("bound", 0.03), Fidelity("exact"))
-    metrics: Sequence[Metric] = _METRICS
     capabilities: Mapping[str, Any] = {"bound": {"fidelity": "bound", "metrics": BOUNDED}}
 
     def __init__(
@@ -155,13 +131,34 @@ class FleetEnvironment:
     ) -> None:
         self.specification = specification
         self.folder = folder or Path()
+        if specification.discount == 1.0:
+            raise SpecificationError("environment.discount: expected below 1, found 1.0")
         self.workload: Workload = workload(
             specification.workload, folder=self.folder, time_unit=specification.time_unit
         )
         self.rate_per_s, self.rate_meaning = _rate(specification, self.workload)
-        self.devices = tuple(device(name) for name in specification.devices)
-        self.engine = read_engine(specification.engine, self.folder)
-        self._read_prices()
+        self.latencies: tuple[Rule, ...] = (
+            *specification.limits.rules,
+            *(rule(n) for n in _LATENCIES if getattr(specification.limits, n) is None),
+        )
+        self.metrics: Sequence[Metric] = (
+            *_METRICS,
+            *(Metric(r.name, "s", r.words[:1].upper() + r.words[1:]) for r in self.latencies),
+            *(
+                Metric(f"chance_{r.name}", "share", f"Chance that {r.words} holds", "higher")
+                for r in specification.limits.rules
+            ),
+        )
+        devices = list(dict.fromkeys(device(name).name for name in specification.devices))
+        self.market = market(specification, [device(name) for name in devices], self.folder)
+        self.planner = FleetPlanner(
+            specification=specification,
+            workload=self.workload,
+            rate_per_s=self.rate_per_s,
+            market=self.market,
+            engine=read_engine(specification.engine, self.folder),
+            find_model=partial(read_model, folder=self.folder),
+        )
         self._scores = (
             None
             if specification.scores is None
@@ -172,7 +169,8 @@ class FleetEnvironment:
 
     def identity(self) -> dict[str, Any]:
         """Return the specification, and digests of the files it names."""
-        named = [self.specification.workload, self.specification.prices, self.specification.scores]
+        specification = self.specification
+        named = [specification.workload, specification.prices, specification.scores]
         files = digests(
             {
                 name: self.folder / name
@@ -180,10 +178,14 @@ class FleetEnvironment:
                 if name is not None and not name.startswith("builtin:")
             }
         )
-        if _is_file(self.specification.engine):
-            read = json.dumps(to_mapping(self.engine)).encode()
-            files[self.specification.engine] = hashlib.sha256(read).hexdigest()
-        return {"specification": to_mapping(self.specification), "files": files}
+        if _is_file(specification.engine):
+            read = json.dumps(to_mapping(self.planner.engine)).encode()
+            files[specification.engine] = hashlib.sha256(read).hexdigest()
+        today = () if specification.today is None else (specification.today.model,)
+        for name in (*_options(self.space, "model"), *today):
+            if (path := model_path(name, self.folder)) is not None:
+                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"specification": to_mapping(specification), "files": files}
 
     def evaluate(
         self,
@@ -204,7 +206,7 @@ class FleetEnvironment:
         if fidelity not in names:
             raise SpecificationError(unknown("fidelity", fidelity, names))
         n = len(designs)
-        columns = {metric.name: np.full((3, n), np.nan) for metric in _METRICS}
+        columns = {metric.name: np.full((3, n), np.nan) for metric in self.metrics}
         feasible = np.ones(n, dtype=bool)
         reason: list[str | None] = [None] * n
         violation = np.zeros(n)
@@ -221,12 +223,15 @@ class FleetEnvironment:
                 columns[name][1:, i] = ends
             kept = self.quality(design)
             columns["quality"][:, i] = kept.value, kept.low, kept.high
-        uncertain = ("quality", *_INTERVALS)
+        timed = [each.name for each in self.latencies]
+        uncertain = ("quality", *_ENERGY, *timed)
+        chances = [f"chance_{r.name}" for r in self.planner.rules]
+        labels = dict.fromkeys([*timed, *chances], "fitted")
         return Measurements(
             metrics={name: column[0] for name, column in columns.items()},
             low={name: columns[name][1] for name in uncertain},
             high={name: columns[name][2] for name in uncertain},
-            provenance=_PROVENANCE | dict.fromkeys(_ENERGY, self.power_label),
+            provenance=_PROVENANCE | labels | dict.fromkeys(_ENERGY, self.power_label),
             feasible=feasible,
             reason=reason,
             violation=violation,
@@ -235,7 +240,7 @@ class FleetEnvironment:
     @property
     def power_label(self) -> Label:
         """How power is known: fitted where that holds of every device that may be rented."""
-        labels = {power_label(one) for one in self.devices}
+        labels = {power_label(one) for one in self.market.devices}
         return "analytic" if "analytic" in labels else "fitted"
 
     def plan(self, design: Mapping[str, Any]) -> Plan:
@@ -245,9 +250,7 @@ class FleetEnvironment:
             InfeasibleError: nothing meets the limits; the message says which binds and by how
                 much, and ``violation`` how far it is, relative.
         """
-        profiles = self.profiles(design)
-        self._check_servable(design, profiles)
-        return self._solve(profiles)
+        return self._plans.get(self._key(design), lambda: self.planner.plan(design))
 
     def bound(self, design: Mapping[str, Any]) -> Relaxed:
         """Return the relaxed fleet of a design, whose cost the exact one is never below.
@@ -256,22 +259,15 @@ class FleetEnvironment:
             InfeasibleError: nothing meets the limits, as for :meth:`plan`. A design that only
                 lacks accelerators is found by the exact plan alone.
         """
-        profiles = self.profiles(design)
-        self._check_servable(design, profiles)
-        return relax(
-            profiles,
-            [self.price(p.type) for p in profiles],
-            self.arrival,
-            survive_loss=self.specification.survive_loss,
-        )
+        return self.planner.bound(design)
 
     def screen(self, designs: Sequence[Mapping[str, Any]], goal: Goal) -> npt.NDArray[np.bool_]:
         """Return which designs are worth an exact plan for a goal, shape (n,).
 
         Left out are those that nothing can serve, that miss a limit on quality which others hold,
-        and those whose bound is dominated by what rounding up the relaxed fleet of another already
-        achieves. All are worth it where the goal looks at what the bound does not bound, or where
-        counts are limited or a loss must be survived, so that rounding up promises nothing.
+        and those whose bound is dominated by what a fleet of one type of another already costs.
+        All are worth it where the goal looks at what the bound does not bound, or where counts
+        are limited or a loss must be survived, so that a fleet of one type promises nothing.
 
         >>> environment = fleet_environment(rate_per_s=20.0, limits={"ttft_p99_s": 1.0})
         >>> designs = next(iter(environment.space.enumerate())).take(range(48))
@@ -280,7 +276,10 @@ class FleetEnvironment:
         False
         """
         worth = np.ones(len(designs), dtype=bool)
-        if self.available or self.specification.survive_loss or not bounds(goal):
+        scarce = self.market.available or any(
+            o.available is not None for region in self.market.regions for o in region.offers
+        )
+        if scarce or self.specification.survive_loss or not bounds(goal):
             return worth
         least, dearest = np.full((2, len(designs)), np.nan)
         quality = np.full(len(designs), np.nan)
@@ -294,53 +293,62 @@ class FleetEnvironment:
             quality[i] = self.quality(design).value
         return worth & ~surely_dominated(least, dearest, quality, goal)
 
-    @property
-    def arrival(self) -> npt.NDArray[np.float64]:
-        """Requests/s of each bucket planned for, shape (I, J)."""
-        return self.workload.shares * self.rate_per_s
-
-    def profiles(self, design: Mapping[str, Any]) -> tuple[Profile, ...]:
-        """Return the profiles of the types that a design may rent."""
-        key = tuple(design[name] for name in ("model", "weights", "kv", "max_batch"))
-        found = self._profiles.get(key, lambda: self._profile_all(*key))
-        if design["devices"] == "all":
-            return found
-        allowed = design["devices"].split("+")
-        return tuple(p for p in found if p.type.device.name in allowed)
-
     def quality(self, design: Mapping[str, Any]) -> Any:
         """Return the quality of a design with its interval, or why it is unknown."""
         specification = self.specification
+        called = design["model"]
+        given = model_path(called, self.folder) is not None
         return _quality(
-            design["model"], design["weights"], design["kv"], specification.benchmark,
-            specification.variant, self._scores,
-        )  # fmt: skip
+            self.planner.find_model(called).name if given else called,
+            design["weights"],
+            design["kv"],
+            specification.benchmark,
+            specification.variant,
+            self._scores,
+            called,
+        )
 
     def measure(self, plan: Plan | Relaxed) -> dict[str, float]:
         """Return the metrics of a plan, quality apart."""
-        if isinstance(plan, Plan):
-            cost, headroom = plan.fleet.cost_per_hour, plan.fleet.headroom.values()
-            smallest = min((h for h in headroom if not np.isnan(h)), default=np.nan)
-        else:
-            cost, smallest = plan.cost_per_hour, 0.0
-        tokens = self.workload.tokens_per_request * self.rate_per_s * 3600
         got = plan.achieved
-        return {
-            "cost_usd_per_hour": cost,
-            "cost_usd_per_million_tokens": cost / tokens * 1e6,
+        found = {
+            "cost_usd_per_hour": plan.cost_per_hour,
+            **self._per_million(plan.cost_per_hour, got.prefill_share),
             "power_w": got.power_w.value,
             "joules_per_token": got.power_w.value / self.output_tokens_per_s,
-            "ttft_p99_s": got.ttft_p99_s.value,
-            "tpot_mean_s": got.tpot_mean_s.value,
-            "headroom": smallest,
+            "headroom": 0.0,
             "accelerators": float(got.accelerators),
+            "idle_accelerators": 0.0,
+        }
+        found |= {each.name: got.value(each) for each in self.latencies}
+        if isinstance(plan, Plan):
+            rented = sum(offer.accelerators * count for offer, count in plan.bill)
+            found["headroom"] = plan.headroom
+            found["idle_accelerators"] = float(rented - got.accelerators)
+            found |= {f"chance_{each.name}": got.chance(each) for each in self.planner.rules}
+        return found
+
+    def _per_million(self, cost: float, prefill_share: float) -> dict[str, float]:
+        """Return dollars a million tokens; input pays for prefill, output for decode."""
+        hour = self.rate_per_s * 3600 / 1e6
+        inputs = float((self.workload.shares * self.workload.mean_input).sum()) * hour
+        outputs = float((self.workload.shares * self.workload.mean_output).sum()) * hour
+        return {
+            "cost_usd_per_million_tokens": cost / (inputs + outputs),
+            "cost_usd_per_million_input_tokens": cost * prefill_share / inputs,
+            "cost_usd_per_million_output_tokens": cost * (1.0 - prefill_share) / outputs,
         }
 
     def _intervals(self, plan: Plan | Relaxed) -> dict[str, tuple[float, float]]:
         got = plan.achieved
-        found = {name: getattr(got, name)[1:] for name in ("power_w", "ttft_p99_s", "tpot_mean_s")}
+        found: dict[str, tuple[float, float]] = {"power_w": (got.power_w.low, got.power_w.high)}
         low, high = (end / self.output_tokens_per_s for end in found["power_w"])
-        return found | {"joules_per_token": (low, high)}
+        found["joules_per_token"] = low, high
+        if isinstance(plan, Plan):
+            for each in self.latencies:
+                _, *ends = got.interval(each)
+                found[each.name] = ends[0], ends[1]
+        return found
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -357,156 +365,97 @@ class FleetEnvironment:
 
     # what the report asks
 
+    @property
+    def other_engines(self) -> list[str]:
+        """Names of the engines of the catalogue that this study does not run."""
+        return [name for name in engine_names() if name != self.planner.engine.name]
+
+    def find_engine(self, name: str) -> EngineSpec:
+        """Return an engine by name."""
+        return read_engine(name, self.folder)
+
+    def same_model(self, design: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the other designs of the space that serve the same model."""
+        names = [name for name in _DESIGN if name != "model"]
+        every = itertools.product(*(_options(self.space, name) for name in names))
+        found = [
+            {"model": design["model"], **dict(zip(names, values, strict=True))} for values in every
+        ]
+        return [other for other in found if self._key(other) != self._key(design)]
+
     def label(self, design: Design) -> str:
         """Return a short name of a design."""
         formats = f"{design['weights']}, KV {design['kv']}"
         return f"{design['model']} {formats}, batch {design['max_batch']}"
 
+    def family(self, design: Design) -> str:
+        """Return what designs have in common that are named once: the model."""
+        return str(design["model"])
+
+    def lacks(self, design: Design) -> str:
+        """Say what a design without a quality lacks, after its model's name."""
+        benchmark = self.specification.benchmark
+        plain = self.quality({**design, "weights": "bf16", "kv": "bf16"})
+        if not np.isfinite(plain.value):
+            return f"has no {benchmark} score"
+        return f"nobody measured {benchmark} of it in {design['weights']} with KV {design['kv']}"
+
+    def solved(self, design: Mapping[str, Any]) -> Answer:
+        """Return everything that is said about a design, solved once."""
+        return self._answers.get(self._key(design), lambda: find_answer(self, design))
+
+    def answer(self, design: Design) -> dict[str, Any]:
+        """Return the answer as plain data, for programs."""
+        return self.solved(design).to_json()
+
     def describe(self, design: Design) -> str:
         """Return the answer in a sentence."""
-        return fleet_panels.sentence(self, design)
+        return fleet_panels.sentence(self.solved(design))
+
+    def headline(self, design: Design) -> Headline:
+        """Return what decides: limits with their doubt, dollars, and what else there is."""
+        return fleet_panels.headline(self.solved(design))
 
     def panels(self, design: Design) -> list[Panel]:
-        """Return the fleet, its load, what binds, prices and today's fleet."""
-        return fleet_panels.panels(self, design)
+        """Return nodes, load, who serves what, what binds, prices and today's fleet."""
+        return fleet_panels.panels(self.solved(design))
 
     def assumptions(self, design: Design) -> list[tuple[str, str, str, str]]:
         """Return what the answer stands on, with provenance."""
-        return fleet_panels.assumptions(self, design)
+        return fleet_panels.assumptions(self.solved(design))
 
     def runner_up(self, design: Design) -> str:
         """Return the second choice and the price at which it would win."""
-        return fleet_panels.runner_up(self, design)
+        return self.solved(design).runner_up
 
     def why_infeasible(self, designs: Sequence[Design]) -> list[str]:
         """Return which limit binds, by how much, and the smallest change that helps."""
-        return fleet_panels.why_infeasible(self, designs)
+        return why_infeasible(self, designs)
 
     # inside
 
-    def _solve(
-        self,
-        profiles: tuple[Profile, ...],
-        *,
-        fixed: Mapping[str, int] | None = None,
-        survive_loss: bool | None = None,
-    ) -> Plan:
-        kinds = [p.type for p in profiles]
-        prices = tuple(self.price(kind) for kind in kinds)
-        gpus = {
-            kind.name: GpuProfile(price, p.max_rate)
-            for kind, price, p in zip(kinds, prices, profiles, strict=True)
-        }
-        fleet = plan_fleet(
-            self.workload.shares,
-            gpus,
-            self.rate_per_s,
-            fixed=fixed,
-            limits=self._count_limits(kinds),
-            survive_loss=self.specification.survive_loss if survive_loss is None else survive_loss,
-        )
-        counts = np.array([fleet.counts[kind.name] for kind in kinds], dtype=np.float64)
-        return Plan(
-            fleet=fleet,
-            profiles=profiles,
-            prices=prices,
-            achieved=achieved(profiles, counts, self.arrival, fleet.assignment),
-        )
-
-    def price(self, kind: InstanceType) -> float:
-        """Return dollars an hour of one instance, discount included."""
-        each = self.prices[kind.device.name].usd_per_hour
-        return float(each * kind.tensor_parallel * (1 - self.specification.discount))
-
-    def _count_limits(self, kinds: Sequence[InstanceType]) -> list[CountLimit]:
-        """The accelerators of one device that can be had, shared by all widths."""
-        limits = []
-        for name, most in self.available.items():
-            widths = {k.name: float(k.tensor_parallel) for k in kinds if k.device.name == name}
-            if widths:
-                limits.append(CountLimit(widths, float(most)))
-        return limits
-
-    def _profile_all(
-        self, model: str, weights: str, kv: str, max_batch: int
-    ) -> tuple[Profile, ...]:
-        """Profile every type together, so that no value depends on what was asked before."""
-        return tuple(
-            profiles(
-                transformer(model),
-                instance_types(self.devices, self.specification.tensor_parallel),
-                self.workload,
-                weights=weights,
-                kv=kv,
-                max_batch=max_batch,
-                limits=self.specification.limits,
-                engine=self.engine,
-            )
-        )
+    @staticmethod
+    def _key(design: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(design[name] for name in _DESIGN)
 
     @cached_property
-    def _profiles(self) -> Memo[tuple[Profile, ...]]:
-        return Memo(_MOST_PROFILED)
+    def _plans(self) -> Memo[Plan]:
+        return Memo(256)
+
+    @cached_property
+    def _answers(self) -> Memo[Answer]:
+        return Memo(16)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_profiles"}  # workers start afresh
-
-    def _check_servable(self, design: Mapping[str, Any], profiles: Sequence[Profile]) -> None:
-        check_servable(
-            transformer(design["model"]),
-            design["weights"],
-            profiles,
-            self.workload,
-            self.specification.limits,
-        )
-
-    def _read_prices(self) -> None:
-        specification = self.specification
-        self.available: dict[str, int] = {}
-        self.prices: dict[str, Price] = {}
-        own: dict[str, Price] = {}
-        if specification.prices is not None:
-            for row in load_prices(self.folder / specification.prices):
-                if specification.region is not None and row.region not in (
-                    "",
-                    specification.region,
-                ):
-                    continue
-                before = own.get(row.device)
-                if before is None or row.usd_per_hour < before.usd_per_hour:
-                    own[row.device] = row
-            for name, row in own.items():
-                if row.available is not None:
-                    self.available[name] = row.available
-        for one in self.devices:
-            price = own.get(one.name)
-            if price is None and specification.prices is None:
-                price = cheapest(one.name, cloud=specification.cloud, region=specification.region)
-            if price is not None:
-                self.prices[one.name] = price
-        self.unpriced = [d.name for d in self.devices if d.name not in self.prices]
-        self.devices = tuple(d for d in self.devices if d.name in self.prices)
-        if not self.devices:
-            where = specification.prices or specification.cloud or "the catalogue"
-            raise SpecificationError(
-                f"environment.devices: none of {', '.join(specification.devices)} has a price in "
-                f"{where}"
-            )
+        kept = ("_plans", "_answers")
+        return {k: v for k, v in self.__dict__.items() if k not in kept}  # workers start afresh
 
     def _check_values(self) -> None:
         """Refuse values that cannot be used, before anything runs."""
-        if not self.specification.tensor_parallel:
-            raise SpecificationError("environment.tensor_parallel: expected at least one width")
-        if self.specification.discount == 1.0:
-            raise SpecificationError("environment.discount: expected below 1, found 1.0")
-        names = [d.name for d in self.devices]
+        names = [d.name for d in self.market.devices]
         for value in _options(self.space, "devices"):
-            for part in [] if value == "all" else str(value).split("+"):
-                if part not in names:
-                    raise SpecificationError(
-                        f"vary.devices: {unknown('device', part, ['all', *names])}"
-                    )
-        for key, find in _NAMED.items():
+            _check_name("vary.devices", value, partial(device_set, among=names))
+        for key, find in self._named.items():
             for value in _options(self.space, key):
                 _check_name(f"vary.{key}", value, find)
         batches = self.space.parameters["max_batch"]
@@ -520,22 +469,45 @@ class FleetEnvironment:
         if self.specification.today is not None:
             self._check_today(self.specification.today)
 
+    @property
+    def _named(self) -> Mapping[str, Callable[[str], object]]:
+        return {"model": self.planner.find_model, "weights": weight_format, "kv": kv_format}
+
     def _check_today(self, today: Today) -> None:
-        known = [k.name for k in instance_types(self.devices, self.specification.tensor_parallel)]
         for name, count in today.fleet.items():
-            if name not in known:
-                raise SpecificationError(
-                    f"environment.today.fleet: {unknown('type', name, known)}"
-                )
             _check_whole(f"environment.today.fleet.{name}", count, least=0)
         if not any(today.fleet.values()):
             raise SpecificationError(
                 f"environment.today.fleet: expected at least one instance, found "
                 f"{dict(today.fleet)}; leave out environment.today where nothing runs"
             )
-        for key, find in _NAMED.items():
+        for key, find in self._named.items():
             _check_name(f"environment.today.{key}", getattr(today, key), find)
         _check_whole("environment.today.max_batch", today.max_batch, least=1)
+        _ = self.today_planner
+
+    @cached_property
+    def today_planner(self) -> FleetPlanner | None:
+        """The planner of what runs today, whose devices and widths may be others."""
+        today = self.specification.today
+        if today is None:
+            return None
+        kinds = [_instance_type(name) for name, count in today.fleet.items() if count]
+        changed = replace(
+            self.specification,
+            devices=tuple(dict.fromkeys(k.device.name for k in kinds)),
+            tensor_parallel=tuple(sorted({k.tensor_parallel for k in kinds})),
+            survive_loss=False,
+        )
+        devices = [device(name) for name in changed.devices]
+        try:
+            sold = market(changed, devices, self.folder)
+        except SpecificationError:  # not in this cloud; what it costs elsewhere is the comparison
+            try:
+                sold = market(replace(changed, cloud=None, region=None), devices, self.folder)
+            except SpecificationError as error:
+                raise SpecificationError(f"environment.today.fleet: {error}") from None
+        return self.planner.changed(specification=changed, market=sold)
 
 
 class _FleetFactory:
@@ -607,6 +579,9 @@ class _FleetSimulator:
         kept = environment.quality(design)
         return {
             "fleet": fleet_panels.fleet_words(plan),
+            "offers": plan.offers,
+            "cloud": plan.cloud,
+            "region": plan.region,
             **environment.measure(plan),
             "quality": kept.value if np.isfinite(kept.value) else None,
             "quality_unknown_because": kept.reason or None,
@@ -633,6 +608,17 @@ def _parameters(vary: Mapping[str, Parameter]) -> dict[str, Parameter]:
 
 def _options(space: ParameterSpace, name: str) -> tuple[Any, ...]:
     return tuple(getattr(space.parameters[name], "options", ()))
+
+
+def _instance_type(name: str) -> InstanceType:
+    """Return the instance type of a name, such as ``H100-SXM x2``; aliases of devices hold."""
+    head, _, width = name.rpartition(" x")
+    if not head or not width.isdigit() or int(width) < 1:
+        head, width = name, "1"
+    try:
+        return InstanceType(device=device(head), tensor_parallel=int(width))
+    except SpecificationError as error:
+        raise SpecificationError(f"environment.today.fleet: {error}") from None
 
 
 def _is_file(name: str) -> bool:
@@ -686,7 +672,9 @@ def _cached_quality(model: str, weights: str, kv: str, benchmark: str, variant: 
     return quality(model, weights, kv, benchmark, variant)
 
 
-def _quality(model: str, weights: str, kv: str, benchmark: str, variant: str, scores: Any) -> Any:
+def _quality(
+    model: str, weights: str, kv: str, benchmark: str, variant: str, scores: Any, called: str
+) -> Any:
     if scores is None:
         return _cached_quality(model, weights, kv, benchmark, variant)
-    return quality(model, weights, kv, benchmark, variant, scores=scores)
+    return quality(model, weights, kv, benchmark, variant, scores=scores, called=[called])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archwright.serving.profile import Limits
+from archwright.serving.limits import Limits
+from archwright.serving.profile import UTILIZATION
 from archwright.specification import option
 
 __all__ = ["FleetSpecification", "Today"]
@@ -47,14 +48,30 @@ class FleetSpecification:
     growth: float = option(1.0, low=0.0, doc="factor on the rate")
     limits: Limits = option(factory=Limits, doc="what the fleet must hold")
     engine: str = option(
-        "overlapped", doc="engine whose time on the host is added to each step: name or file"
+        "vllm-0.19.0", doc="what runs the model: name and version of an engine, or a file"
     )
     devices: tuple[str, ...] = option(_DEVICES, doc="what may be rented")
     tensor_parallel: tuple[int, ...] = option((1, 2, 4, 8), low=1, doc="instance widths")
-    cloud: str | None = option(None, doc="prices of this cloud only; default: the cheapest")
-    region: str | None = option(None, doc="prices of this region only")
-    prices: str | None = option(None, doc="own CSV: device, usd_per_hour, count, region")
+    cloud: str | None = option(
+        None, doc="rent from this cloud only; default: the cheapest with dated prices"
+    )
+    region: str | None = option(None, doc="rent in this region only")
+    kinds: tuple[str, ...] = option(
+        ("on-demand",), choices=("on-demand", "spot", "reserved"), doc="kinds of offers taken"
+    )
+    pricing: str = option(
+        "node", choices=("node", "accelerator"),
+        doc="rent whole offers, or divide their price by accelerator",
+    )  # fmt: skip
+    prices: str | None = option(
+        None,
+        doc="own CSV: device, usd_per_hour; with accelerators, name, cloud, region, kind, "
+        "available for whole offers; with count, region for accelerator-hours",
+    )
     discount: float = option(0.0, low=0.0, high=1.0, doc="share off every price")
+    utilization: float = option(
+        UTILIZATION, low=0.01, high=1.0, doc="largest share of busy batch slots"
+    )
     benchmark: str = option("MMLU-Pro", doc="the benchmark that quality means")
     variant: str = option("instruct", doc="instruct or base, never mixed")
     scores: str | None = option(None, doc="own CSV: model, benchmark, score")

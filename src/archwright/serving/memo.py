@@ -34,6 +34,10 @@ class Memo(Generic[T]):
             self._values[key] = made
         return self._values[key]
 
+    def peek(self, key: Hashable) -> T | None:
+        """Return the value of a key, None where it is not kept."""
+        return self._values.get(key)
+
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()

@@ -1,4 +1,4 @@
-"""What one instance can carry: the highest rate of each bucket within the limits.
+"""What one instance can carry: rates of each bucket at several operating points.
 
 An instance is one or several accelerators in tensor parallel. It is a queue with as many servers
 as batch slots (card of the Workload-Router-Pool paper, method 4): a request waits for a slot, is
@@ -7,16 +7,18 @@ prefilled, then decodes in the running batch. With n sequences decoding on avera
 
     rate(n) = n / (output · step(n) + n · prefill),    TPOT(n) = n / (rate · output).
 
-The highest rate is that of all n up to the largest at which the P99 wait plus the prefill of the
-bucket's upper edge plus the first decode step is within the TTFT limit, the mean TPOT within its
-limit, and the share of busy slots at most 0.85. Step times and energy are those of
+Busy slots never exceed a share of all, 0.85 by default. Within that, an instance may work at more
+or fewer sequences: more of them are cheaper and later. So each bucket has several *ways* to be
+served, each with its rate and with what a request takes of each limit's budget; the plan chooses
+among them (:func:`archwright.serving.plan_fleet`). The first way is strict: the highest rate at
+which every request of the bucket holds every limit by itself. Step times and energy are those of
 :class:`archwright.llm.StepCost`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,23 +29,24 @@ from archwright.errors import SpecificationError
 from archwright.hardware import Device, timing
 from archwright.hardware.energy import power_w
 from archwright.llm import (
-    Engine,
+    EngineSpec,
     ParallelPlan,
     Transformer,
     free_kv_bytes,
     kv_capacity_tokens,
     supports,
 )
+from archwright.llm import engine as find_engine
+from archwright.serving.instances import Instances
+from archwright.serving.latency import Latency
+from archwright.serving.limits import Limits, Rule, rule
 from archwright.serving.memo import Memo
-from archwright.serving.queueing import p99_wait_s
-from archwright.serving.steps import HIGH, JOULES, LOW, SECONDS, Steps, instance_steps
+from archwright.serving.steps import Steps, instance_steps
 from archwright.serving.workload import Workload
-from archwright.specification import option
 
 __all__ = [
     "UTILIZATION",
     "InstanceType",
-    "Limits",
     "Operation",
     "Profile",
     "instance_types",
@@ -54,24 +57,12 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 UTILIZATION = 0.85
-"""Largest share of busy slots a plan may count on (card wrp, method 4)."""
+"""Largest share of busy slots a plan may count on by default (card wrp, method 4)."""
 
 _REFUSALS: Memo[tuple[str, float, Device]] = Memo(4096)  # a device kept is known by identity
-_HALVINGS = 12  # between two points of the step tables, an eighth of an octave apart
-_BINDING = ("none", "TTFT", "TPOT", "utilization")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the fleet itself must hold; None is no limit.
-
-    Attributes:
-        ttft_p99_s: P99 time to first token, queueing included.
-        tpot_mean_s: mean time per output token after the first.
-    """
-
-    ttft_p99_s: float | None = option(None, unit="s", low=1e-6, doc="P99 time to first token")
-    tpot_mean_s: float | None = option(None, unit="s", low=1e-6, doc="mean time per output token")
+_NO_LIMITS = Limits()
+_HALVINGS = 14  # of the number of sequences, where a rule must be searched for
+_UNHINDERED = ("none", "utilization")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +81,17 @@ class InstanceType:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """An instance at work on each bucket alone, at a share of its highest rate; shapes (I, J).
-
-    The ends of the intervals are those of the step times, at the same number of sequences.
+    """An instance at work on each bucket alone, in each way, at a share of its rate; (M, I, J).
 
     Attributes:
-        ttft_s, ttft_low_s, ttft_high_s: P99 time to first token with its 90 % interval.
-        tpot_s, tpot_low_s, tpot_high_s: mean time per output token with its 90 % interval.
+        latency: of its requests.
         power_w: average power of the instance, all ranks; NaN where a TDP is not known.
+        prefill_share: share of the busy time that prompts take; the rest decodes.
     """
 
-    ttft_s: Floats
-    ttft_low_s: Floats
-    ttft_high_s: Floats
-    tpot_s: Floats
-    tpot_low_s: Floats
-    tpot_high_s: Floats
+    latency: Latency
     power_w: Floats
+    prefill_share: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,65 +100,109 @@ class Profile:
 
     Attributes:
         type: what was profiled.
-        max_rate: requests/s of one instance serving only that bucket, shape (I, J); 0 = cannot.
-        binding: what stops a higher rate, codes of ``limit_name``.
+        rate: requests/s of one instance serving only that bucket, by way, shape (M, I, J); 0 =
+            cannot. Way 0 is the strict one.
+        takes: name of a limit to what a request takes of its budget, shape (M, I, J).
+        binding: what stops a higher strict rate, codes of ``limit_name``, shape (I, J).
         slots: batch slots, shape (I, J).
-        least_ttft_s: TTFT of an idle instance at the bucket's upper edge.
-        least_tpot_s: TPOT of an idle instance.
         refusal: why the type cannot serve the model at all; empty if it can.
         memory_short: relative lack of memory where that is the refusal, else NaN.
     """
 
     type: InstanceType
-    max_rate: Floats
+    rate: Floats
+    takes: Mapping[str, Floats]
     binding: npt.NDArray[np.int8]
     slots: Floats
-    least_ttft_s: Floats
-    least_tpot_s: Floats
     refusal: str = ""
     memory_short: float = float("nan")
+    _idle: tuple[Latency, int] | None = None
+    _names: tuple[str, ...] = _UNHINDERED
     _steps: Steps | None = None
     _workload: Workload | None = None
+    _rate_per_s: float | None = None
+    _at: dict[tuple[float, float], Operation] = field(default_factory=dict)
+
+    @property
+    def max_rate(self) -> Floats:
+        """The highest rate at which each bucket holds every limit by itself, shape (I, J)."""
+        return np.asarray(self.rate[0])
+
+    @cached_property
+    def idle(self) -> Latency | None:
+        """Latency of an instance without other work, shape (I, J); None where it cannot serve."""
+        if self._idle is None:
+            return None
+        latency, place = self._idle
+        return latency.row(place, self.slots.shape)
+
+    def least(self, rule: Rule) -> Floats:
+        """Return what a rule's value is at best: of each bucket by itself, idle, shape (I, J)."""
+        if self._idle is None:
+            return np.full(self.slots.shape, np.inf)
+        latency, place = self._idle
+        whole = latency.least(rule)  # of all types that were profiled together
+        return np.asarray(whole[place].reshape(self.slots.shape))
 
     def limit_name(self, i: int, j: int) -> str:
-        """Return what stops a higher rate in a bucket."""
-        return _BINDING[self.binding[i, j]]
+        """Return what stops a higher strict rate in a bucket."""
+        return self._names[int(self.binding[i, j])]
 
     def latency(self, share: float) -> tuple[Floats, Floats]:
         """Return P99 TTFT and mean TPOT per bucket at a share of ``max_rate``, shapes (I, J)."""
-        found = self.operation(share)
-        return found.ttft_s, found.tpot_s
+        found = self.operation(share).latency
+        each = np.zeros(found.tpot_s.shape)
+        ttft = np.empty(self.max_rate.shape)
+        for i, j in np.ndindex(ttft.shape):
+            each[...] = 0.0
+            each[0, i, j] = 1.0
+            ttft[i, j] = found.value(rule("ttft_p99_s"), each)
+        return ttft, found.tpot_s[0]
 
-    def operation(self, share: float) -> Operation:
-        """Return how the instance works at a share of ``max_rate``, 0 to 1."""
-        return self._full if share == 1.0 else self._operation(share)
+    def operation(self, share: float, *, error: float = 0.0) -> Operation:
+        """Return how the instance works at a share of its rates, 0 to 1.
 
-    @cached_property
-    def _full(self) -> Operation:
-        return self._operation(1.0)
+        Args:
+            share: of the rate of each way.
+            error: how wrong the step times are, in standard deviations of their law; 1.645 is the
+                upper end of their 90 % interval.
+        """
+        key = (share, error)
+        if key not in self._at:
+            if len(self._at) > 32:
+                self._at.clear()
+            self._at[key] = self._operation(share, error)
+        return self._at[key]
 
-    def _operation(self, share: float) -> Operation:
+    def _operation(self, share: float, error: float) -> Operation:
         assert self._steps is not None
         assert self._workload is not None
-        shape = self.max_rate.shape
-        seconds, low, high, joules = (
-            _Instances([self._steps], self.slots.reshape(1, -1), self._workload, plane)
-            for plane in (SECONDS, LOW, HIGH, JOULES)
-        )
-        rate = share * self.max_rate.reshape(1, -1)
-        n = seconds.sequences(rate)
-        alone = np.maximum(n, 1.0)  # fewer than one on average run alone, and in between is idle
-        busy = rate * (seconds.output * seconds.step(n) / alone + seconds.prefill)
-        idle_w = self.idle_w * np.clip(1.0 - busy, 0.0, 1.0)
-        watts = idle_w + rate * (joules.output * joules.step(n) / alone + joules.prefill)
-        ends = (seconds, low, high)
-        values = (*(end.ttft(n) for end in ends), *(end.tpot(n) for end in ends), watts)
-        shaped = [value.reshape(shape) for value in values]
+        ways = len(self.rate)
+        slots = np.tile(self.slots.reshape(1, -1), (ways, 1))
+        work = Instances([self._steps] * ways, slots, self._workload, error=error)
+        rate = share * self.rate.reshape(ways, -1)
+        n = work.sequences(rate)
+        decode, prefill = rate * work.decode_s(n), rate * work.prefill
+        idle_w = self.idle_w * np.clip(1.0 - decode - prefill, 0.0, 1.0)
+        watts = idle_w + rate * work.joules(n)
+        with np.errstate(invalid="ignore"):
+            part = np.where(prefill > 0, prefill / (prefill + decode), 0.0)
+        shape = self.rate.shape
         return Operation(
-            ttft_s=shaped[0], ttft_low_s=shaped[1], ttft_high_s=shaped[2],
-            tpot_s=shaped[3], tpot_low_s=shaped[4], tpot_high_s=shaped[5],
-            power_w=shaped[6],
-        )  # fmt: skip
+            latency=work.latency(n, rate, of_all=self._rate_per_s, shape=shape),
+            power_w=watts.reshape(shape),
+            prefill_share=part.reshape(shape),
+        )
+
+    @cached_property
+    def unlimited_rate(self) -> Floats:
+        """The rate at which the slots are full or a step gains nothing more, shape (I, J)."""
+        if self._steps is None or self._workload is None:
+            return np.zeros(self.slots.shape)
+        work = Instances([self._steps], self.slots.reshape(1, -1), self._workload)
+        able = np.where(work.points[:, None] <= work.slots[:, None, :], work.carried, 0.0)
+        found = np.where(self.slots.ravel() >= 1, able.max(axis=1)[0], 0.0)
+        return np.asarray(found.reshape(self.slots.shape))
 
     @property
     def idle_w(self) -> float:
@@ -182,6 +211,9 @@ class Profile:
         if device.tdp_w is None:
             return float("nan")
         return float(self.type.tensor_parallel * power_w(device, 0.0, 0.0))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_at": {}}
 
 
 def profile(
@@ -192,8 +224,11 @@ def profile(
     weights: str = "bf16",
     kv: str = "bf16",
     max_batch: int = 256,
-    limits: Limits = Limits(),
-    engine: str | Engine = "overlapped",
+    limits: Limits = _NO_LIMITS,
+    engine: str | EngineSpec = "overlapped",
+    utilization: float = UTILIZATION,
+    rate_per_s: float | None = None,
+    error: float = 0.0,
 ) -> Profile:
     """Profile one instance type for every bucket of a workload.
 
@@ -206,10 +241,16 @@ def profile(
         max_batch: most sequences in the running batch.
         limits: what must hold.
         engine: what the engine adds on the host.
+        utilization: largest share of busy slots.
+        rate_per_s: requests/s that arrive at the whole fleet. An instance takes a part of them,
+            and a part of bursty arrivals is less bursty; without it, an instance takes all.
+        error: how wrong to take the step times, in standard deviations of their law; 1.28 makes
+            a plan whose limits hold with 90 %.
     """
     return profiles(
         model, [kind], workload,
         weights=weights, kv=kv, max_batch=max_batch, limits=limits, engine=engine,
+        utilization=utilization, rate_per_s=rate_per_s, error=error,
     )[0]  # fmt: skip
 
 
@@ -221,17 +262,26 @@ def profiles(
     weights: str = "bf16",
     kv: str = "bf16",
     max_batch: int = 256,
-    limits: Limits = Limits(),
-    engine: str | Engine = "overlapped",
+    limits: Limits = _NO_LIMITS,
+    engine: str | EngineSpec = "overlapped",
+    utilization: float = UTILIZATION,
+    rate_per_s: float | None = None,
+    error: float = 0.0,
 ) -> list[Profile]:
     """Profile several instance types at once; arguments as for :func:`profile`."""
     context = np.maximum(workload.mean_input + workload.mean_output, 1.0)
     too_long = context > model.max_position
     found: list[Profile | None] = []
-    steps, slots = [], []
+    run, slots = [], []
+    spec = find_engine(engine) if isinstance(engine, str) else engine
     for kind in kinds:
         refusal, short = _refusal(model, kind, weights)
-        found.append(_never(kind, workload, refusal, short) if refusal else None)
+        unable = spec.too_much(max_batch) or spec.reason(
+            device=kind.device, weight_format=weights, kv_format=kv, tensor=kind.tensor_parallel
+        )
+        if unable is not None:
+            refusal, short = unable, float("nan")
+        found.append(_never(kind, workload, limits, refusal, short) if refusal else None)
         if refusal:
             continue
         parallel = ParallelPlan(tensor=kind.tensor_parallel)
@@ -241,81 +291,135 @@ def profiles(
         )  # fmt: skip
         fit = np.minimum(float(max_batch), np.floor(tokens / context))
         slots.append(np.where(too_long, 0.0, fit).ravel())
-        steps.append(
-            instance_steps(
-                model,
-                kind.device,
-                parallel,
-                workload,
-                weights=weights,
-                kv=kv,
-                engine=engine,
-                most_sequences=max_batch,
-            )
-        )
+        run.append((kind.device, parallel))
+    steps = instance_steps(
+        model, run, workload, weights=weights, kv=kv, engine=spec, most_sequences=max_batch
+    )
     able = [g for g, refused in enumerate(found) if refused is None]
     if able:
-        made = _search([kinds[g] for g in able], steps, np.array(slots), workload, limits)
-        for g, each in zip(able, made, strict=True):
-            found[g] = each
+        search = _Search(steps, np.array(slots), workload, limits, utilization, rate_per_s, error)
+        for place, g in enumerate(able):
+            found[g] = search.profile(place, kinds[g])
     return [each for each in found if each is not None]
 
 
-def _search(
-    kinds: Sequence[InstanceType],
-    steps: Sequence[Steps],
-    slots: Floats,
-    workload: Workload,
-    limits: Limits,
-) -> list[Profile]:
-    """Find the largest number of sequences within the limits by bisection, all at once."""
-    work = _Instances(steps, slots, workload)
-    points = np.append(0.0, work.points)
-    low = np.zeros(slots.shape, dtype=np.int64)
-    high = np.full(slots.shape, len(points) - 1)  # more than all slots: never good
-    while (high - low).max() > 1:
-        middle = (low + high) // 2
-        good = work.broken(points[middle], limits) == 0
-        low, high = np.where(good, middle, low), np.where(good, high, middle)
-    below, above = points[low], points[high]
-    for _ in range(_HALVINGS):
-        n = (below + above) / 2
-        good = work.broken(n, limits) == 0
-        below, above = np.where(good, n, below), np.where(good, above, n)
-    runs = slots >= 1
-    within = np.where(work.points[:, None] <= below[:, None, :], work.carried, 0.0).max(axis=1)
-    rate = np.where(runs, np.maximum(work.rate(below), within), 0.0)
-    idle = np.zeros(slots.shape)
-    parts: tuple[Any, ...] = (
-        rate,
-        np.where(rate > 0, work.broken(above, limits), 0).astype(np.int8),
-        slots,
-        np.where(runs, work.ttft(idle), np.inf),
-        np.where(runs, work.tpot(idle), np.inf),
-    )
-    names = ("max_rate", "binding", "slots", "least_ttft_s", "least_tpot_s")
-    shape = workload.shares.shape
-    return [
-        Profile(
+class _Search:
+    """The operating points of several types (T), for all buckets (B = I·J) at once."""
+
+    def __init__(
+        self,
+        steps: Sequence[Steps],
+        slots: Floats,
+        workload: Workload,
+        limits: Limits,
+        utilization: float,
+        rate_per_s: float | None,
+        error: float,
+    ) -> None:
+        self.work = Instances(steps, slots, workload, error=error)
+        self.steps, self.slots, self.workload = steps, slots, workload
+        self.rules, self.utilization, self.rate_per_s = limits.rules, utilization, rate_per_s
+        self.names = (*_UNHINDERED, *(each.words for each in self.rules))
+        self.runs = slots >= 1
+        full = self.work.most_within(utilization)
+        strict_n, self.binding = self._strict(full)
+        # where a kernel suits more sequences badly, fewer of them may carry more
+        within = np.where(
+            self.work.points[:, None] <= strict_n[:, None, :], self.work.carried, 0.0
+        ).max(axis=1)
+        strict = np.where(self.runs, np.maximum(self.work.rate(strict_n), within), 0.0)
+        self.binding = np.where(strict > 0, self.binding, 0).astype(np.int8)
+        rates = [strict]
+        if self.rules and not limits.per_bucket:
+            rates += [
+                np.where(self.runs & (n > 0), self.work.rate(n), 0.0)
+                for n in _menu(strict_n, full)
+            ]
+        self.rate = np.stack(rates, axis=1)  # (T, M, B)
+        self.takes = {each.name: np.empty(self.rate.shape) for each in self.rules}
+        for m, rate in enumerate(rates if self.rules else ()):
+            n = self.work.sequences(rate)  # the least that carry it, where several numbers do
+            latency = self.work.latency(n, rate, of_all=self.rate_per_s)
+            for each in self.rules:
+                self.takes[each.name][:, m] = latency.takes(each)
+        self.idle = self.latency(np.zeros(slots.shape))
+
+    def latency(self, n: Floats) -> Latency:
+        """Return the latency at n sequences, shape (T, B)."""
+        return self.work.latency(n, self.work.rate(n), of_all=self.rate_per_s)
+
+    def _strict(self, full: Floats) -> tuple[Floats, npt.NDArray[np.int8]]:
+        """Return the most sequences at which each bucket holds every rule, and what stops more."""
+        n = full
+        binding = np.full(full.shape, self.names.index("utilization"), dtype=np.int8)
+        waiting = []
+        for each in self.rules:
+            if each.quantity != "tpot":
+                waiting.append(each)
+                continue
+            most = self.work.most_at(each.limit_s)
+            binding[most < n] = self.names.index(each.words)
+            n = np.minimum(n, most)
+        for each in waiting:  # the others by bisection, where they do not hold already
+            late = ~self.latency(n).holds(each) & self.runs & (n > 0)
+            if late.any():
+                n = np.where(late, self._bisect(each, n, late), n)
+                binding[late] = self.names.index(each.words)
+        return n, binding
+
+    def _bisect(self, rule: Rule, n: Floats, late: npt.NDArray[np.bool_]) -> Floats:
+        """Return the most sequences below n at which a rule holds, where it is late at n."""
+        rows, columns = np.nonzero(late)
+        work = self.work.only(rows, columns)
+        low, high = np.zeros(len(rows))[:, None], n[late][:, None]
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            at = work.latency(middle, work.rate(middle), of_all=self.rate_per_s)
+            good = at.holds(rule)
+            low, high = np.where(good, middle, low), np.where(good, high, middle)
+        found = np.zeros(n.shape)
+        found[late] = low[:, 0]
+        return found
+
+    def profile(self, place: int, kind: InstanceType) -> Profile:
+        """Return the profile of one type."""
+        shape = self.workload.shares.shape
+        ways = self.rate.shape[1]
+        return Profile(
             type=kind,
-            **{name: part[g].reshape(shape) for name, part in zip(names, parts, strict=True)},
-            _steps=steps[g],
-            _workload=workload,
+            rate=self.rate[place].reshape(ways, *shape),
+            takes={n: t[place].reshape(ways, *shape) for n, t in self.takes.items()},
+            binding=self.binding[place].reshape(shape),
+            slots=self.slots[place].reshape(shape),
+            _idle=(self.idle, place),
+            _names=self.names,
+            _steps=self.steps[place],
+            _workload=self.workload,
+            _rate_per_s=self.rate_per_s,
         )
-        for g, kind in enumerate(kinds)
-    ]
 
 
-def _never(kind: InstanceType, workload: Workload, refusal: str, short: float) -> Profile:
+def _menu(strict: Floats, full: Floats) -> list[Floats]:
+    """Return numbers of sequences beside the strict one, 0 where they would not differ from it.
+
+    Half of it is earlier than demanded, which leaves a budget for others; between it and as many
+    as the slots allow, later and cheaper ones.
+    """
+    differs = full > 1.05 * strict
+    middle = np.where(strict > 0, np.sqrt(np.maximum(strict, 1e-9) * full), full / 4)
+    return [strict / 2, np.where(differs, middle, 0.0), np.where(differs, full, 0.0)]
+
+
+def _never(
+    kind: InstanceType, workload: Workload, limits: Limits, refusal: str, short: float
+) -> Profile:
     shape = workload.shares.shape
-    never = np.full(shape, np.inf)
     return Profile(
         type=kind,
-        max_rate=np.zeros(shape),
+        rate=np.zeros((1, *shape)),
+        takes={each.name: np.zeros((1, *shape)) for each in limits.rules},
         binding=np.zeros(shape, dtype=np.int8),
         slots=np.zeros(shape),
-        least_ttft_s=never,
-        least_tpot_s=never,
         refusal=refusal,
         memory_short=short,
     )
@@ -349,97 +453,6 @@ def _find_refusal(model: Transformer, kind: InstanceType, weights: str) -> tuple
     have = float(device.memory_bytes or 0)
     need = have - free  # weights, reserve, and what the driver keeps
     return f"weights need {need / 1e9:.0f} of {have / 1e9:.0f} GB an accelerator", need / have - 1
-
-
-class _Instances:
-    """Instances (T) at n decoding sequences, for every bucket (B = I·J) at once, shapes (T, B)."""
-
-    def __init__(
-        self, steps: Sequence[Steps], slots: Floats, workload: Workload, plane: int = SECONDS
-    ) -> None:
-        columns = workload.shares.shape[1]
-
-        def gather(name: str) -> Floats:
-            return np.stack([getattr(each, name)[plane] for each in steps])
-
-        self.points = steps[0].sequences
-        self.slots = np.maximum(slots, 1.0)
-        self.output = np.maximum(workload.mean_output, 1.0).ravel()
-        self.prefill = gather("prefill")
-        self._cv2 = workload.output_cv2.ravel()
-        self._decode = gather("decode")
-        self._edge_decode = np.repeat(gather("edge_decode"), columns, axis=2)
-        self._edge_prefill = np.repeat(gather("edge_prefill"), columns, axis=1)
-
-    def step(self, n: Floats) -> Floats:
-        """Return a decode step with n sequences; fewer than one on average run alone."""
-        return self._between(self._decode, *self._place(n))
-
-    def tpot(self, n: Floats) -> Floats:
-        """Return the mean time per output token, prefills in between included."""
-        return self.step(n) + n * self.prefill / self.output
-
-    def rate(self, n: Floats) -> Floats:
-        """Return requests/s at n decoding sequences."""
-        return n / (self.output * self.tpot(n))
-
-    def ttft(self, n: Floats, tpot: Floats | None = None) -> Floats:
-        """Return the P99 wait, the prefill of the upper edge and the first decode step."""
-        tpot = self.tpot(n) if tpot is None else tpot
-        service = self.prefill + self.output * tpot
-        wait = p99_wait_s(self.slots, service, n / (self.output * tpot), self._cv2)
-        first = self._between(self._edge_decode, *self._place(n))
-        return np.asarray(wait + self._edge_prefill + first)
-
-    def broken(self, n: Floats, limits: Limits) -> npt.NDArray[np.int8]:
-        """Return the code of the limit that is broken at n, 0 where all hold."""
-        tpot = self.tpot(n)
-        busy = (n + n / (self.output * tpot) * self.prefill) / self.slots
-        code = np.where(busy > UTILIZATION, _BINDING.index("utilization"), 0).astype(np.int8)
-        if limits.ttft_p99_s is not None:
-            code[self.ttft(n, tpot) > limits.ttft_p99_s] = _BINDING.index("TTFT")
-        if limits.tpot_mean_s is not None:
-            code[tpot > limits.tpot_mean_s] = _BINDING.index("TPOT")
-        return code
-
-    @cached_property
-    def carried(self) -> Floats:
-        """Requests/s at each point of the tables, shape (T, K, B)."""
-        points = self.points[:, None]
-        return points / (self.output * self._decode + points * self.prefill[:, None, :])
-
-    def sequences(self, rate: Floats) -> Floats:
-        """Return the number of decoding sequences at which a rate is carried.
-
-        The least such number, where a kernel that suits more sequences badly lets the rate fall.
-        Between points a step is linear in it, so what is left is one linear equation.
-        """
-        carried = self.carried
-        reached = carried >= rate[:, None, :] * (1 - 1e-12)
-        first_above = np.where(reached.any(axis=1), reached.argmax(axis=1), len(self.points) - 1)
-        at = np.maximum(first_above - 1, 0)
-        first, second = self.points[at], self.points[at + 1]
-        lower, upper = (self._between(self._decode, at + k, np.zeros(at.shape)) for k in (0, 1))
-        slope = (upper - lower) / (second - first)
-        served = rate * self.output
-        spare = 1.0 - rate * self.prefill
-        many = served * (lower - slope * first) / (spare - served * slope)
-        few = served * self._decode[:, 0] / spare
-        return np.asarray(np.where(rate < carried[:, 0], few, many))
-
-    def _place(self, n: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-        n = np.maximum(n, 1.0)
-        at = np.minimum(np.searchsorted(self.points, n, side="right"), len(self.points) - 1) - 1
-        here = self.points[at]
-        return at, (n - here) / (self.points[at + 1] - here)
-
-    def _between(self, table: Floats, at: npt.NDArray[np.int64], part: Floats) -> Floats:
-        types, points, buckets = table.shape
-        flat = table.reshape(-1)
-        index = (np.arange(types)[:, None] * points + at) * buckets + np.arange(buckets)
-        here = flat[index]
-        above = flat[np.minimum(index + buckets, flat.size - 1)]
-        return np.asarray(here + part * (above - here))
 
 
 def instance_types(devices: Sequence[Device], widths: Sequence[int]) -> list[InstanceType]:

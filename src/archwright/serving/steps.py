@@ -6,13 +6,23 @@ them it is linear, as the average over steps of more and of fewer sequences is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from archwright.hardware import Device
-from archwright.llm import Engine, ParallelPlan, StepBatch, StepCost, Transformer
+from archwright.llm import (
+    EngineSpec,
+    ParallelPlan,
+    StackedSteps,
+    StepBatch,
+    StepCost,
+    Transformer,
+    step_costs,
+)
 from archwright.llm import engine as find_engine
 from archwright.serving.memo import Memo
 from archwright.serving.workload import Workload
@@ -54,24 +64,23 @@ KEPT: Memo[Steps] = Memo(2048)
 
 def instance_steps(
     model: Transformer,
-    device: Device,
-    parallel: ParallelPlan,
+    kinds: Sequence[tuple[Device, ParallelPlan]],
     workload: Workload,
     *,
     weights: str = "bf16",
     kv: str = "bf16",
-    engine: str | Engine = "overlapped",
+    engine: str | EngineSpec = "overlapped",
     most_sequences: int = _LEAST_TOP,
-) -> Steps:
-    """Return the costs of an instance's steps, kept for the next who asks.
+) -> list[Steps]:
+    """Return the costs of the steps of instances, kept for the next who asks.
 
     They depend on the lengths of the workload's buckets, not on its shares, limits or batch limit
-    (up to 256 sequences; beyond, on the next power of two).
+    (up to 256 sequences; beyond, on the next power of two). Those that are not kept are made
+    together, in one evaluation of the laws.
 
     Args:
         model: the model served.
-        device: one of the equal devices.
-        parallel: how the model is cut.
+        kinds: of each instance, one of its equal devices and how the model is cut.
         workload: its buckets.
         weights: weight format.
         kv: KV-cache format.
@@ -82,25 +91,33 @@ def instance_steps(
         engine = find_engine(engine)
     octaves = max(most_sequences - 1, _LEAST_TOP - 1).bit_length()
     lengths = (workload.mean_input, workload.mean_output, workload.input_edges)
+    cut = (weights, kv, engine, octaves, *(length.tobytes() for length in lengths))
     # the device is known by identity: the table keeps it alive
-    cut = (parallel, weights, kv, engine)
-    key = (model, id(device), *cut, octaves, *(length.tobytes() for length in lengths))
+    keys = [(model, id(device), parallel, *cut) for device, parallel in kinds]
+    found = {key: steps for key in keys if (steps := KEPT.peek(key)) is not None}
+    missing = {key: kind for key, kind in zip(keys, kinds, strict=True) if key not in found}
+    if missing:
+        costs = [
+            StepCost(
+                model=model,
+                device=device,
+                parallel=parallel,
+                weight_format=weights,
+                kv_format=kv,
+                engine=engine,
+            )
+            for device, parallel in missing.values()
+        ]
+        for key, steps in zip(missing, _tabulate(costs, workload, octaves), strict=True):
+            found[key] = KEPT.get(key, partial(_itself, steps))
+    return [found[key] for key in keys]
 
-    def make() -> Steps:
-        cost = StepCost(
-            model=model,
-            device=device,
-            parallel=parallel,
-            weight_format=weights,
-            kv_format=kv,
-            engine=engine,
-        )
-        return _tabulate(cost, workload, octaves)
 
-    return KEPT.get(key, make)
+def _itself(steps: Steps) -> Steps:
+    return steps
 
 
-def _tabulate(cost: StepCost, workload: Workload, octaves: int) -> Steps:
+def _tabulate(costs: Sequence[StepCost], workload: Workload, octaves: int) -> list[Steps]:
     sequences = np.concatenate(
         [np.arange(1.0, 16.0), np.rint(2.0 ** (np.arange(4 * 8, octaves * 8 + 1) / 8))]
     )
@@ -108,26 +125,34 @@ def _tabulate(cost: StepCost, workload: Workload, octaves: int) -> Steps:
     contexts = np.concatenate([inputs + workload.mean_output.ravel() / 2, edges])
     contexts = np.maximum(contexts, 1.0)
     prompts = np.maximum(np.concatenate([inputs, edges]), 1.0)
-    # one call, because its price is that of its operators: decode steps first, then prompts
-    decodes = np.arange(len(sequences) + len(prompts)) < len(sequences)
-    lengths = np.concatenate([np.ones(len(sequences)), prompts])[:, None]
-    step = cost(
+    decode = step_costs(
+        costs, StepBatch(decode_batch=sequences[:, None], decode_context=contexts[None, :])
+    )
+    prefill = step_costs(
+        costs,
         StepBatch(
-            decode_batch=np.concatenate([sequences, np.zeros(len(prompts))])[:, None],
-            decode_context=contexts[None, :],
-            prefill_requests=np.where(decodes, 0, 1)[:, None],
-            prefill_query_tokens=lengths,
-            prefill_context_tokens=lengths,
-        )
+            prefill_requests=1, prefill_query_tokens=prompts, prefill_context_tokens=prompts
+        ),
     )
-    planes = np.stack([step.seconds, step.low, step.high, step.joules])
-    decode, prefill = planes[:, decodes], planes[:, ~decodes, 0].copy()
     buckets = inputs.size
-    return Steps(
-        device=cost.device,
-        sequences=sequences,
-        decode=decode[..., :buckets],
-        edge_decode=decode[..., buckets:],
-        prefill=prefill[..., :buckets],
-        edge_prefill=prefill[..., buckets:],
-    )
+    tables = []
+    for t, cost in enumerate(costs):
+        steps, alone = _planes(cost, decode, t), _planes(cost, prefill, t)
+        tables.append(
+            Steps(
+                device=cost.device,
+                sequences=sequences,
+                decode=steps[..., :buckets],
+                edge_decode=steps[..., buckets:],
+                prefill=alone[..., :buckets],
+                edge_prefill=alone[..., buckets:],
+            )
+        )
+    return tables
+
+
+def _planes(cost: StepCost, steps: StackedSteps, t: int) -> Floats:
+    """Return seconds, both ends of their interval and joules of one of several instances."""
+    seconds = steps.seconds[t]
+    watts = cost.power_w(steps.memory_s[t], steps.compute_s[t], seconds, seconds - steps.host_s[t])
+    return np.stack([seconds, steps.low[t], steps.high[t], watts * seconds])

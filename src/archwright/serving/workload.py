@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,10 @@ _INPUT_EDGES: Final = (25, 100, 250, 500, *(1000 * 2**k for k in range(8)))
 _OUTPUT_EDGES: Final = (25, 100, 250, 500, 1000, 2000)
 _WINDOW_S: Final = 300.0
 """The peak rate is that of the busiest five minutes."""
+_BURSTS_S: Final = (1, 10, 60, 300)
+"""Windows in which bursts are counted."""
+_ARRIVAL_S: Final = 10
+"""Window of the dispersion that queues feel: about as long as a request is served."""
 _PREFIX: Final = "builtin:"
 
 
@@ -39,6 +43,12 @@ class Workload:
         output_cv2: squared coefficient of variation of output tokens within a bucket.
         mean_rate_per_s: requests/s over the whole trace.
         peak_rate_per_s: requests/s in the busiest five minutes.
+        peaks_per_s: window in seconds to requests/s in the busiest such window; empty where only
+            shares are known.
+        dispersion: window in seconds to the index of dispersion of arrivals, variance over mean
+            of their counts in such windows; 1 is Poisson.
+        arrival_cv2: dispersion over ten seconds within the busiest five minutes, which is what
+            waits depend on; 1 where it is not known.
         source: file or generator it comes from.
         notes: what a reader of a report should know.
     """
@@ -51,6 +61,9 @@ class Workload:
     output_cv2: Floats
     mean_rate_per_s: float
     peak_rate_per_s: float
+    peaks_per_s: Mapping[int, float] = field(default_factory=dict)
+    dispersion: Mapping[int, float] = field(default_factory=dict)
+    arrival_cv2: float = 1.0
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -81,11 +94,20 @@ class Workload:
             rate = getattr(self, name)
             if not (np.isfinite(rate) and rate > 0):
                 raise SpecificationError(f"{name}: {rate}, expected a positive number")
+        if not (np.isfinite(self.arrival_cv2) and self.arrival_cv2 >= 0):
+            raise SpecificationError(
+                f"arrival_cv2: {self.arrival_cv2}, expected a number of at least 0"
+            )
 
     @property
     def tokens_per_request(self) -> float:
         """Mean tokens of a request, input and output."""
         return float((self.shares * (self.mean_input + self.mean_output)).sum())
+
+    def longer(self, factor: float) -> Workload:
+        """Return the same workload with every request longer by a factor."""
+        names = ("input_edges", "output_edges", "mean_input", "mean_output")
+        return replace(self, **{name: getattr(self, name) * factor for name in names})
 
     def bucket_name(self, i: int, j: int) -> str:
         """Return a bucket in words: ``1,000–2,000 in, 100–250 out``."""
@@ -156,6 +178,9 @@ class Workload:
             output_cv2=np.maximum(spread, 0.0) / safe**2,
             mean_rate_per_s=mean_rate,
             peak_rate_per_s=peak_rate,
+            peaks_per_s=_peaks(trace.time_s),
+            dispersion=_dispersions(trace.time_s),
+            arrival_cv2=_arrival_cv2(trace.time_s),
             source=trace.source,
             notes=tuple(notes),
         )
@@ -172,6 +197,7 @@ class Workload:
         mean_input: ArrayLike | None = None,
         mean_output: ArrayLike | None = None,
         output_cv2: ArrayLike | None = None,
+        arrival_cv2: float = 1.0,
         source: str = "given shares",
     ) -> Workload:
         """Build a workload from a plain matrix of shares.
@@ -191,6 +217,7 @@ class Workload:
             mean_input: mean input tokens a bucket, by default its middle.
             mean_output: mean output tokens a bucket, by default its middle.
             output_cv2: squared coefficient of variation of the output, by default 0.
+            arrival_cv2: index of dispersion of arrivals, by default 1, Poisson.
             source: a name for reports.
 
         Raises:
@@ -217,6 +244,7 @@ class Workload:
             output_cv2=or_default(output_cv2, np.zeros((1, 1))),
             mean_rate_per_s=mean_rate_per_s,
             peak_rate_per_s=mean_rate_per_s if peak_rate_per_s is None else peak_rate_per_s,
+            arrival_cv2=arrival_cv2,
             source=source,
         )
 
@@ -242,6 +270,39 @@ def _rates(trace: Trace, notes: list[str]) -> tuple[float, float]:
     busiest = int(np.max(last - np.arange(len(trace))))
     # A window that starts at a request holds one more than its rate; never below the mean.
     return mean, max(busiest / _WINDOW_S, mean)
+
+
+def _peaks(time_s: Floats) -> dict[int, float]:
+    """Return the requests/s of the busiest window of each length that the trace holds."""
+    found = {}
+    for window in _BURSTS_S:
+        if window <= time_s[-1] - time_s[0]:
+            last = np.searchsorted(time_s, time_s + window, side="left")
+            found[window] = float(np.max(last - np.arange(len(time_s)))) / window
+    return found
+
+
+def _dispersions(time_s: Floats) -> dict[int, float]:
+    """Return the index of dispersion over windows that the trace holds at least ten of."""
+    long = float(time_s[-1] - time_s[0])
+    return {w: _dispersion(time_s, w) for w in _BURSTS_S if long >= 10 * w}
+
+
+def _dispersion(time_s: Floats, window: int) -> float:
+    """Return variance over mean of the counts in whole windows from the first arrival on."""
+    windows = int((time_s[-1] - time_s[0]) // window)
+    place = ((time_s - time_s[0]) // window).astype(np.int64)
+    counts = np.bincount(place[place < windows], minlength=windows)
+    return float(counts.var(ddof=1) / counts.mean())
+
+
+def _arrival_cv2(time_s: Floats) -> float:
+    """Return the dispersion within the busiest five minutes; 1 where the trace is too short."""
+    if time_s[-1] - time_s[0] < 10 * _ARRIVAL_S:
+        return 1.0
+    last = np.searchsorted(time_s, time_s + _WINDOW_S, side="left")
+    first = int(np.argmax(last - np.arange(len(time_s))))
+    return _dispersion(time_s[first : last[first]], _ARRIVAL_S)
 
 
 def _edges(

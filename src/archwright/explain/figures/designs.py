@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from archwright.explain.figures.style import (
     safe,
 )
 from archwright.explain.front import Direction
+from archwright.search import amounts
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -75,7 +77,14 @@ def pareto_front(
             for a, b in zip(across, up, strict=True)
         ]
     )
-    place = _label_place(across, up, front, known & fine & ~front)
+    named = np.array([bool(name) for name in names], bool)
+    kept = front | named
+    if chosen is not None:
+        kept[chosen] = True
+    spans = (
+        _window(across[known], across[known & kept], 0.14 if named.any() else 0.05),
+        _window(up[known], up[known & kept], 0.2 if named.any() else 0.05),
+    )
 
     def points(rows: Any, name: str, **style: Any) -> Any:
         picked = rows.tolist()
@@ -130,6 +139,7 @@ def pareto_front(
     for row in range(n):
         if names[row] and known[row]:
             strong = row == chosen
+            place = _label_place(row, names[row], across, up, front, known & fine, spans, x_better)
             figure.add_annotation(
                 x=float(across[row]),
                 y=float(up[row]),
@@ -142,15 +152,8 @@ def pareto_front(
                 xanchor="right" if place[0] < 0 else "left",
                 font={"size": 13 if strong else 12, "color": RED if strong else BLUE},
             )
-    kept = front | np.array([bool(name) for name in names], bool)
-    if chosen is not None:
-        kept[chosen] = True
-    left = (
-        0.14 if place[0] < 0 and any(names) else 0.05
-    )  # room for a label beside the first points
-    span = _window(across[known], across[known & kept], left)
-    figure.update_xaxes(title=safe(x_axis), range=span)
-    figure.update_yaxes(title=safe(y_axis), range=_window(up[known], up[known & kept], 0.05))
+    figure.update_xaxes(title=safe(x_axis), range=spans[0])
+    figure.update_yaxes(title=safe(y_axis), range=spans[1])
     return finish(figure, height=440)
 
 
@@ -161,6 +164,7 @@ def bars(panel: Bars) -> go.Figure:
     colors = (BLUE, ORANGE, GREEN, SKY, PINK, RED)
     labels = [safe(label) for label in panel.labels]
     figure = go.Figure()
+    last = len(panel.series) - 1
     for number, (name, values) in enumerate(panel.series.items()):
         figure.add_trace(
             go.Bar(
@@ -169,8 +173,9 @@ def bars(panel: Bars) -> go.Figure:
                 name=safe(name),
                 orientation="h",
                 marker={"color": colors[number % len(colors)], "cornerradius": 3},
-                text=[_amount(value, panel.unit) for value in values],
-                textposition="inside" if panel.stacked else "outside",
+                text=[_amount(float(value), panel.unit) for value in values],
+                # of a stack, the last is written beside it, where there is always room
+                textposition="inside" if panel.stacked and number < last else "outside",
                 textangle=0,
                 cliponaxis=False,
                 hoverinfo="text",
@@ -268,14 +273,57 @@ def strips(panel: Strips) -> go.Figure:
     return finish(figure, height=380)
 
 
-def _label_place(x: Any, y: Any, front: Any, others: Any) -> tuple[int, int]:
-    """Where the open space beside the front is: away from the dominated designs."""
-    if not front.any() or not others.any():
-        return (1, 1)
-    return (
-        -1 if x[front].mean() < x[others].mean() else 1,
-        -1 if y[front].mean() < y[others].mean() else 1,
+def _label_place(
+    row: int,
+    name: str,
+    x: Any,
+    y: Any,
+    front: Any,
+    fine: Any,
+    spans: tuple[list[float] | None, list[float] | None],
+    x_better: Direction,
+) -> tuple[int, int]:
+    """The corner of a point at which its label hides least: line, front, then other designs."""
+    lines = name.split("<br>")
+    size = (0.021 * max(map(len, lines)) + 0.02, 0.045 * len(lines) + 0.02)  # on a narrow screen
+    (across, at), (up, level) = (
+        _unit(values, row, span, fine) for values, span in zip((x, y), spans, strict=True)
     )
+    rows = np.flatnonzero(front)
+    rows = rows[np.lexsort((up[rows], across[rows]))]
+    line = [np.empty((0, 2))]
+    for a, b in itertools.pairwise(rows):
+        corner = (across[b], up[a]) if x_better == "minimize" else (across[a], up[b])
+        for start, end in (((across[a], up[a]), corner), (corner, (across[b], up[b]))):
+            line.append(np.linspace(start, end, 25))
+    path = np.concatenate(line)
+    drawn = np.column_stack((across, up))
+    best, least = (1, 1), np.inf
+    for right in (1, -1):
+        for above in (1, -1):
+            low = (at if right > 0 else at - size[0], level if above > 0 else level - size[1])
+
+            def hidden(points: Any, low: tuple[float, float] = low) -> int:
+                inside = (points > low) & (points < (low[0] + size[0], low[1] + size[1]))
+                return int(inside.all(axis=1).sum())
+
+            outside = (
+                max(0.0, -low[0]) + max(0.0, low[0] + size[0] - 1.05)
+                + max(0.0, -low[1]) + max(0.0, low[1] + size[1] - 1.1)
+            )  # fmt: skip
+            bad = 1e4 * outside + 20 * hidden(drawn[front]) + 4 * hidden(path)
+            bad += hidden(drawn[fine & ~front])
+            if bad < least:
+                best, least = (right, above), bad
+    return best
+
+
+def _unit(values: Any, row: int, span: list[float] | None, fine: Any) -> tuple[Any, float]:
+    """Values, and that of one row, as shares of the axis."""
+    low, high = span or (float(values[fine].min()), float(values[fine].max()))
+    width = high - low if high > low else 1.0
+    shares = (values - low) / width
+    return shares, float(shares[row])
 
 
 def _window(values: Any, kept: Any, before: float) -> list[float] | None:
@@ -294,7 +342,7 @@ def _lines(label: str) -> str:
 
 
 def _amount(value: float, unit: str) -> str:
-    if np.isnan(value):
-        return "unknown"
-    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return safe(f"{number} {unit}".rstrip())
+    """A value beside its bar: all bars of a chart keep one unit, so that they compare."""
+    if np.isnan(value) or unit == "%":
+        return amounts.amount(value, unit)
+    return safe(f"{amounts.number(value)} {unit}".rstrip())

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from archwright.errors import SpecificationError
-from archwright.explain.columns import evenly, known, objective
+from archwright.explain.columns import evenly, known, objective, points
 from archwright.explain.figures.designs import pareto_front
 from archwright.explain.figures.style import (
     BLUE,
@@ -21,6 +21,7 @@ from archwright.explain.figures.style import (
     turns,
 )
 from archwright.explain.runs import check_goals, goal_columns, progress
+from archwright.search.amounts import number
 from archwright.search.study import Result
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["against_budget", "compare_fronts", "convergence", "front", "timeline
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _POINTS = 400  # points of a curve of the timeline
+_EQUALS = 8  # trials of one point that are named
 _OFF_FRONT = 2000  # designs off a front that are drawn
 
 
@@ -133,7 +135,8 @@ def against_budget(result: SweepResult) -> go.Figure:
 def front(result: Result) -> go.Figure:
     """Draw the designs of a study over the first and the last metric of its goal.
 
-    With more than two losses the front is drawn as points. At most some thousand designs off the
+    With more than two losses the front is drawn as points. Designs of equal losses on the front
+    are one point with the list of their trials. At most some thousand designs off the
     front are drawn, evenly spread.
 
     Raises:
@@ -145,8 +148,12 @@ def front(result: Result) -> go.Figure:
     across, up = objective(result, names[0]), objective(result, names[-1])
     on_front = np.zeros(len(across.values), dtype=bool)
     on_front[result.front] = True
-    rows = np.union1d(result.front, evenly(np.flatnonzero(~on_front), _OFF_FRONT))
-    trials = result.column("trial")[rows]
+    equals = {rows[0]: rows for rows in points(result).values()}
+    others = np.flatnonzero(~on_front)
+    drawn = evenly(others, _OFF_FRONT)
+    rows = np.union1d(np.array(list(equals), dtype=np.intp), drawn)
+    trial = result.column("trial")
+    names = [_trials(trial[equals.get(row, [row])].tolist()) for row in rows.tolist()]
     x, y = across.values[rows], up.values[rows]
     figure = pareto_front(
         x,
@@ -156,16 +163,24 @@ def front(result: Result) -> go.Figure:
         x_axis=across.name,
         y_axis=up.name,
         hover=[
-            f"trial {trial}\n{across.name} {a:.4g}\n{up.name} {b:.4g}"
-            for trial, a, b in zip(trials, x, y, strict=True)
+            f"{name}\n{across.name} {number(a)}\n{up.name} {number(b)}"
+            for name, a, b in zip(names, x, y, strict=True)
         ],
         x_better="minimize" if across.sign > 0 else "maximize",
     )
     if len(names) > 2:
         figure.update_traces(mode="markers", selector={"name": "front"})
-    left = len(on_front) - len(rows)
+    left = len(others) - len(drawn)
     note = f"{left:,} designs off the front are left out." if left else ""
     return figure.update_layout(meta={"note": note})
+
+
+def _trials(numbers: list[int]) -> str:
+    """The trials of one point: all of few, the first of many."""
+    if len(numbers) == 1:
+        return f"trial {numbers[0]}"
+    more = f" and {len(numbers) - _EQUALS} more" if len(numbers) > _EQUALS else ""
+    return f"trials {', '.join(map(str, numbers[:_EQUALS]))}{more}"
 
 
 def _reference_note(losses: int) -> str:

@@ -22,6 +22,7 @@ from archwright.memory.dram.mapping import named_mapping
 from archwright.memory.dram.memory import named_memory
 from archwright.memory.dram.simulation import DramResult, simulate
 from archwright.memory.dram.trace import GENERATED, named_trace
+from archwright.search.amounts import amount
 from archwright.search.environments import Fidelity, Measurements, Metric, digests
 from archwright.search.panels import Bars, Panel
 from archwright.search.space import Choice, Integer, Ordinal, Parameter, ParameterSpace
@@ -35,6 +36,14 @@ __all__ = [
 ]
 
 _LEGAL = {field.name: field.metadata["choices"] for field in fields(DramController)}
+_SCHEDULERS = {"Fifo": "FIFO", "FrFcfs": "FR-FCFS", "FrFcfsGrp": "FR-FCFS grouped by direction"}
+_PAGES = {
+    "Open": "an open",
+    "OpenAdaptive": "an adaptive open",
+    "Closed": "a closed",
+    "ClosedAdaptive": "an adaptive closed",
+}
+_BUFFERS = {"Bankwise": "a bank", "ReadWrite": "a direction", "Shared": "for all"}
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
 _MEASURED = (
     Metric("power_w", "W", "Average power"),
@@ -176,12 +185,36 @@ class DramControllerEnvironment:
         return simulate(self.trace, self.memory, self.mapping, controller, self.clock_mhz)
 
     def describe(self, design: Mapping[str, Any]) -> str:
-        """Return what a design reaches, in a sentence."""
+        """Return the controller and what it reaches, as a phrase after what was asked."""
         result = self.simulate(design)
         return (
-            f"{len(self.trace):,} requests in {result.total_time_ns / 1e3:,.1f} µs "
-            f"({result.peak_share:.0%} of the bus) at {result.average_power_mw / 1e3:.2f} W"
+            f"{self.label(design)}: {len(self.trace):,} requests in "
+            f"{amount(result.total_time_ns, 'ns')} at {amount(result.total_energy_pj, 'pJ')} "
+            f"({amount(result.peak_share, 'share')} of the bus, "
+            f"{amount(result.average_power_mw, 'mW')}, mean latency of a request "
+            f"{amount(result.latency_mean_ns, 'ns')})"
         )
+
+    def label(self, design: Mapping[str, Any]) -> str:
+        """Return the controller in the words of its field.
+
+        >>> environment = dram_controller(requests=100)
+        >>> environment.label({**asdict(DramController()), "page_policy": "ClosedAdaptive"})
+        'FR-FCFS with an adaptive closed page policy, buffers of 8 a bank, refresh of all banks'
+        """
+        pages = _PAGES[design["page_policy"]]
+        words = [f"{_SCHEDULERS[design['scheduler']]} with {pages} page policy"]
+        words.append(
+            f"buffers of {design['request_buffer_size']} {_BUFFERS[design['scheduler_buffer']]}"
+        )
+        if design["arbiter"] != "Simple":
+            order = " answered in order" if design["arbiter"] == "Reorder" else ""
+            words.append(f"at most {design['max_active_transactions']} in flight{order}")
+        if design["resp_queue"] == "Reorder":
+            words.append("responses in order")
+        refreshed = design["refresh_policy"] == "AllBank"
+        words.append("refresh of all banks" if refreshed else "no refresh")
+        return ", ".join(words)
 
     def panels(self, design: Mapping[str, Any]) -> list[Panel]:
         """Return energy by part, what the requests found, and latency percentiles."""

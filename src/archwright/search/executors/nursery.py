@@ -38,6 +38,7 @@ def tend(control: socket.socket, parent: int) -> None:
     import cloudpickle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides how to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler of the parent's is no business here
     payload = receive(control)
     if payload is None:
         os._exit(0)

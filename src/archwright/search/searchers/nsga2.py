@@ -19,6 +19,7 @@ from archwright.search.space import Space, designs_from, plain_designs
 
 __all__ = ["NSGA2"]
 
+_FEWEST = 16  # designs that survive from the beginning; a smaller population survives whole
 _GROWTH = 24  # trials told for each design that survives, until the population is full
 
 
@@ -26,9 +27,10 @@ class NSGA2(BaseSearcher):
     """A genetic search for fronts; one loss is allowed too.
 
     Parents are the better of two drawn, by front and then by crowding; of parents and children
-    together the best survive: a quarter of ``population`` at first, more as trials are told. It
-    never waits: whatever is told competes at once, so small blocks learn sooner and large ones
-    are a classic generation. Children asked before are changed until they are new.
+    together the best survive: a quarter of ``population`` at first (16, where that is less), more
+    as trials are told. It never waits: whatever is told competes at once, so small blocks learn
+    sooner and large ones are a classic generation. Children asked before are changed until they
+    are new.
 
     >>> from archwright.search import Budget, Goal, Study
     >>> from archwright.testing import toy_environment
@@ -152,7 +154,8 @@ class NSGA2(BaseSearcher):
         place = merit(scores)
         self._count += len(trials)
         # few survivors while little is known: a front of 64 after 100 trials selects nothing
-        room = min(self.population, max(self.population // 4, 2, self._count // _GROWTH))
+        first = max(self.population // 4, _FEWEST)
+        room = min(self.population, max(first, self._count // _GROWTH))
         if len(place) > room:
             keep = np.flatnonzero(place < room)
             living, points, place = living.take(keep), points[keep], place[keep]

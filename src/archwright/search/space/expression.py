@@ -2,7 +2,8 @@
 
 An expression is a small, safe part of Python: numbers, texts, names (dots allowed), arithmetic,
 comparisons, ``in``, ``and``, ``or``, ``not`` and a few functions. It is evaluated over whole
-columns at once.
+columns at once. ``chance(name)`` is the column ``chance_name``: the probability that a limit on
+``name`` holds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import numpy as np
 from archwright.errors import SpecificationError, unknown
 from archwright.search.space.arithmetic import divided, exact, power
 
-__all__ = ["Expression"]
+__all__ = ["CHANCE", "Expression"]
+
+CHANCE = "chance_"
+"""What the column of a chance begins with, before the name of its metric."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: exact(operator.add),
@@ -156,11 +160,19 @@ class Expression:
                             f"{self._where}: in {self.text!r}: 'in' needs a list, found "
                             f"{ast.unparse(side)!r}"
                         )
+            case ast.Call(func=ast.Name(id="chance"), args=arguments, keywords=[]):
+                of = _dotted(arguments[0]) if len(arguments) == 1 else None
+                if of is None:
+                    raise SpecificationError(
+                        f"{self._where}: in {self.text!r}: chance takes the name of one metric"
+                    )
+                names.append(f"{CHANCE}{of}")
+                children = []
             case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
                 if function not in _FUNCTIONS:
                     raise SpecificationError(
                         f"{self._where}: in {self.text!r}: "
-                        f"{unknown('function', function, _FUNCTIONS)}"
+                        f"{unknown('function', function, [*_FUNCTIONS, 'chance'])}"
                     )
                 if not arguments or (len(arguments) > 1 and function not in ("max", "min")):
                     raise SpecificationError(
@@ -229,6 +241,8 @@ def _evaluate(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
                     parts.append(_COMPARE[type(test)](this, other))
                     this = other
             return reduce(np.logical_and, parts)
+        case ast.Call(func=ast.Name(id="chance"), args=[argument]):
+            return columns[f"{CHANCE}{_dotted(argument)}"]
         case ast.Call(func=ast.Name(id=function), args=arguments):
             return _FUNCTIONS[function](*(_evaluate(a, columns) for a in arguments))
     raise AssertionError(ast.dump(tree))  # _collect has refused everything else

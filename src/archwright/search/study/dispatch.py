@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from archwright.errors import EnvironmentFault
@@ -186,26 +187,46 @@ class Dispatcher:
 
 
 class _Interrupts:
-    """Lets Ctrl-C through only where nothing is being written down."""
+    """Lets Ctrl-C and SIGTERM through only where nothing is being written down."""
 
     def __init__(self) -> None:
         self._allowed = False
-        self._pending = False
+        self._pending: tuple[int, FrameType | None] | None = None
+        self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
-    def arrive(self, *_: object) -> None:
-        """Take the signal."""
-        if self._allowed or self._pending:
-            raise KeyboardInterrupt
-        self._pending = True
+    def hold(self) -> None:
+        """Take the signals whose handlers may raise."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            ours = before is signal.default_int_handler or number == signal.SIGTERM
+            if ours and callable(before):
+                self._before[number] = before
+                signal.signal(number, self.arrive)
+
+    def release(self) -> None:
+        """Give the signals back, but those whose handlers have changed meanwhile."""
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self.arrive:
+                signal.signal(number, before)
+
+    def arrive(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal: at once where it may interrupt, else at the next check."""
+        if self._allowed or self._pending is not None:
+            self._pending = None
+            self._before[number](number, frame)
+        else:
+            self._pending = number, frame
 
     def check(self) -> None:
-        """Raise what has arrived meanwhile."""
-        if self._pending:
-            raise KeyboardInterrupt
+        """Hand on what has arrived meanwhile."""
+        if self._pending is not None:
+            number, frame = self._pending
+            self._pending = None
+            self._before[number](number, frame)
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Let Ctrl-C interrupt what runs inside."""
+        """Let a signal interrupt what runs inside."""
         self.check()
         self._allowed = True
         try:
@@ -216,15 +237,13 @@ class _Interrupts:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interrupts]:
-    """Hold Ctrl-C back while trials are told and stored; a second one gets through."""
+    """Hold signals back while trials are told and stored; a second one gets through."""
     found = _Interrupts()
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    if before is not signal.default_int_handler:
-        yield found
+    if threading.current_thread() is not threading.main_thread():
+        yield found  # only the main thread may set handlers
         return
-    signal.signal(signal.SIGINT, found.arrive)
+    found.hold()
     try:
         yield found
     finally:
-        signal.signal(signal.SIGINT, before)
+        found.release()

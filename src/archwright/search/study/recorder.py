@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -274,8 +274,9 @@ class Recorder:
         *,
         budget: Budget,
         complete: bool,
+        conclude: Callable[[Result], Mapping[str, Any]],
     ) -> Result:
-        """Seal, write the summary and the front, and return the result."""
+        """Seal, write the summary with what is concluded and the front, and return the result."""
         self.open_now = False
         if self._store is None:
             table = pa.Table.from_batches(self._batches, schema=self._schema.arrow)
@@ -290,6 +291,7 @@ class Recorder:
         result = Result(table, self._schema, stopped, self._store.folder, notes, self._identity)
         self._store.write("front.csv", result.front_csv())
         summary = summary_of(result, self._provenance, stopped, evaluations, seconds, seed)
+        summary |= conclude(result)
         summary["budget"] = dataclasses.asdict(budget)
         summary["complete"] = complete
         self._store.write("summary.json", json.dumps(summary, indent=1) + "\n")

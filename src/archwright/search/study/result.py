@@ -243,15 +243,6 @@ def summary_of(
 ) -> dict[str, Any]:
     from archwright import __version__
 
-    best = result.best()
-    row = None
-    if best is not None:
-        values = {name: float(result.metric(name)[best]) for name in result.schema.metrics}
-        row = {
-            "trial": int(result.column("trial")[best]),
-            "design": result.design(best).to_json(),
-            "metrics": {k: v if np.isfinite(v) else None for k, v in values.items()},
-        }
     return {
         "schema": 1,
         "stopped": stopped,
@@ -261,7 +252,7 @@ def summary_of(
         "feasible": int(booleans(result.trials["feasible"]).sum()),
         "front": len(result.front),
         "unknown": len(result.unknown),
-        "best": row,
+        "best": None,
         "provenance": dict(provenance),
         "seed": seed,
         "seconds": round(seconds, 3),

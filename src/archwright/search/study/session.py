@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import StudyError, unknown
-from archwright.search.environments import Measurements, check_measurements
+from archwright.search.conclusion import conclude
+from archwright.search.environments import Environment, Measurements, check_measurements
 from archwright.search.executors.measure import Block
 from archwright.search.goal import Scores
 from archwright.search.searcher import Proposals, Trials
@@ -36,7 +37,7 @@ from archwright.search.study.result import Result
 if TYPE_CHECKING:
     from archwright.search.study.study import Study
 
-__all__ = ["Asked", "Session"]
+__all__ = ["Asked", "Session", "offered"]
 
 STALE_WINDOWS = 20
 SNAPSHOT_TRIALS = 8192
@@ -149,7 +150,7 @@ class Session:
             self.space if self.begin is None else self.begin.space,
             study.goal.objectives,
             seed=study.seed,
-            capabilities=_offered(study),
+            capabilities=offered(study.environment),
         )
         continuing.restore(self)
         if not self.asked and self._given is not None:
@@ -306,6 +307,7 @@ class Session:
             self.study.seed,
             budget=self.study.budget,
             complete=not self._halted,
+            conclude=lambda result: conclude(result, self.study.environment),
         )
 
     def close(self) -> None:
@@ -726,7 +728,7 @@ def _joined_scores(parts: list[Scores]) -> Scores:
     )
 
 
-def _offered(study: Study) -> Mapping[str, Any]:
-    """Return what the environment offers beyond measuring, by name."""
-    offered: Mapping[str, Any] = getattr(study.environment, "capabilities", {})
-    return {"fidelities": study.environment.fidelities, **offered}
+def offered(environment: Environment) -> Mapping[str, Any]:
+    """Return what an environment offers a searcher beyond measuring, by name."""
+    own: Mapping[str, Any] = getattr(environment, "capabilities", {})
+    return {"fidelities": environment.fidelities, **own}

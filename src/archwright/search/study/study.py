@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from archwright.errors import EnvironmentFault, SpecificationError, StoreError, unknown
+from archwright.registry import resolve
 from archwright.search.environments import Environment, check_metrics
 from archwright.search.executors import Executor, Serial
 from archwright.search.goal import Goal
 from archwright.search.numbers import positive, whole
-from archwright.search.searcher import Searcher
+from archwright.search.searcher import Searcher, make_searcher
 from archwright.search.space import ParameterSpace
 from archwright.search.start import Given, given_results
 from archwright.search.store import Disk
@@ -60,7 +61,7 @@ class Study:
     Args:
         environment: what measures designs.
         goal: what matters.
-        searcher: the method.
+        searcher: the method, or the name of one with its default options.
         budget: when to stop.
         seed: the one seed of the study.
         window: most trials in flight, a multiple of ``chunk``; None for what the searcher prefers,
@@ -90,7 +91,7 @@ class Study:
         self,
         environment: Environment,
         goal: Goal,
-        searcher: Searcher,
+        searcher: Searcher | str,
         *,
         budget: Budget,
         seed: int = 0,
@@ -134,7 +135,11 @@ class Study:
         goal.check(environment.metrics)
         self.environment = environment
         self.goal = goal
-        self.searcher = searcher
+        self.searcher: Searcher = (
+            make_searcher(resolve("searchers", searcher), {}, name=searcher)
+            if isinstance(searcher, str)
+            else searcher
+        )
         self.budget = budget
         self.seed = seed
         self.delivery = delivery

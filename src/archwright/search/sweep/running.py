@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from archwright.errors import SpecificationError, unknown
+from archwright.errors import SpecificationError, StoreError, unknown
 from archwright.hardware.tables import catalogue_toml
 from archwright.registry import resolve
 from archwright.search.environments import Environment
@@ -25,6 +26,7 @@ from archwright.search.goal import Goal
 from archwright.search.searcher import make_searcher
 from archwright.search.study import Budget, Study
 from archwright.search.study.layout import layout
+from archwright.search.study.session import offered
 from archwright.search.study_file import StudyFile
 from archwright.search.sweep.curves import (
     MARKS,
@@ -90,7 +92,8 @@ class Sweep:
     Args:
         environment: what measures designs.
         goal: what matters.
-        searchers: name to grid; None takes the default grid. Random search is added.
+        searchers: name to grid, None for the default grid; or names alone. Random search is
+            added.
         evaluations: unique evaluations of every run.
         seeds: runs of each setting.
         seed: seed of the first of them; the others follow.
@@ -103,7 +106,7 @@ class Sweep:
 
     environment: Environment
     goal: Goal
-    searchers: Mapping[str, Grid | None]
+    searchers: Mapping[str, Grid | None] | Sequence[str]
     evaluations: int
     seeds: int = 5
     seed: int = 0
@@ -115,8 +118,12 @@ class Sweep:
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise SpecificationError(f"[sweep].seeds: expected at least 1, found {self.seeds!r}")
+        given = self.searchers
+        if isinstance(given, str):
+            given = [given]
+        chosen = given if isinstance(given, Mapping) else dict.fromkeys(given)
         plan = []
-        for name, grid in {"random": None, **self.searchers}.items():
+        for name, grid in {"random": None, **chosen}.items():
             target = resolve("searchers", name)
             try:
                 combined = settings(default_grid(name) if grid is None else grid)
@@ -129,6 +136,28 @@ class Sweep:
                     raise SpecificationError(f"[sweep.searchers.{name}]: {error}") from error
                 plan += [(name, number, options, self.seed + i) for i in range(self.seeds)]
         object.__setattr__(self, "plan", tuple(plan))
+
+    def check(self) -> None:
+        """Start every searcher once, so that an unsuitable one is refused before any study runs.
+
+        Raises:
+            SpecificationError: a searcher cannot take the space, the goal or the fidelities; the
+                message names it and why.
+            MissingExtraError: a searcher needs a package that is not installed.
+        """
+        for name, _, options, seed in self.plan:
+            if seed != self.seed:  # the seeds of a setting suit alike
+                continue
+            searcher = make_searcher(resolve("searchers", name), options, name=name)
+            try:
+                searcher.start(
+                    self.environment.space,
+                    self.goal.objectives,
+                    seed=seed,
+                    capabilities=offered(self.environment),
+                )
+            except SpecificationError as error:
+                raise SpecificationError(f"[sweep.searchers.{name}]: {error}") from error
 
     def run(
         self,
@@ -143,49 +172,32 @@ class Sweep:
             progress: called with studies done and studies in all.
 
         Raises:
+            SpecificationError: a searcher does not suit, as :meth:`check` says.
             StoreError: the folder cannot be used, or holds a different sweep.
         """
+        self.check()
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self.folder}: cannot be made: {error.strerror}") from error
         losses = self.goal.objectives.losses
         done: list[tuple[Run, Floats, Places]] = []
-        refused = self.refused()
-        plan = [task for task in self.plan if task[0] not in refused]
-        for number, found in enumerate(self._results(workers, plan), start=1):
-            done.append(found)
-            if progress is not None:
-                progress(number, len(plan))
+        with contextlib.closing(self._results(workers)) as studies:
+            for number, found in enumerate(studies, start=1):
+                done.append(found)
+                if progress is not None:
+                    progress(number, len(self.plan))
         runs = compare(done) if len(losses) > 1 else [run for run, _, _ in done]
         loss = losses[0] if len(losses) == 1 else f"hypervolume left out of {', '.join(losses)}"
-        result = SweepResult(tuple(runs), loss, self.folder, refused)
+        result = SweepResult(tuple(runs), loss, self.folder)
         if self.folder is not None:
             (self.folder / "sweep.csv").write_text(result.to_csv())
         return result
 
-    def refused(self) -> dict[str, str]:
-        """Return the searchers that cannot take the space or the goal, and why."""
-        found = {}
-        for name, number, options, seed in self.plan:
-            if number or seed != self.seed:
-                continue
-            searcher = make_searcher(resolve("searchers", name), options, name=name)
-            try:
-                searcher.start(
-                    self.environment.space,
-                    self.goal.objectives,
-                    seed=seed,
-                    capabilities={
-                        "fidelities": self.environment.fidelities,
-                        **getattr(self.environment, "capabilities", {}),
-                    },
-                )
-            except SpecificationError as error:
-                found[name] = str(error)
-        return found
-
-    def _results(self, workers: int | None, plan: Sequence[Task]) -> Any:
+    def _results(self, workers: int | None) -> Any:
         if workers == 1:
-            yield from map(self._one, plan)
+            yield from map(self._one, self.plan)
             return
         from loky import ProcessPoolExecutor
 
@@ -196,8 +208,10 @@ class Sweep:
             initargs=(pack(self), list(sys.path), os.getpid()),
         )
         try:
-            # studies of one searcher take alike, so small shares keep the workers busy to the end
-            yield from pool.map(_one_in_worker, plan, chunksize=1)
+            # one by one, for studies of one searcher take alike and those of others do not; not by
+            # ``map``, which cancels what its pool then trips over when it is shut down
+            for study in [pool.submit(_one_in_worker, task) for task in self.plan]:
+                yield study.result()
         finally:
             pool.shutdown(wait=True, kill_workers=True)
 

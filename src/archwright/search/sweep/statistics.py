@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,11 @@ class SweepResult:
         runs: one a searcher, setting and seed.
         loss: what the runs are compared by.
         folder: where the studies are; None in memory.
-        refused: searchers that could not take the space or the goal, and why.
     """
 
     runs: tuple[Run, ...]
     loss: str
     folder: Path | None = None
-    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def searchers(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""The parts of :mod:`archwright.solve.allocation`: programme, bounds, bins, explanations."""
