@@ -38,7 +38,7 @@ NAMES = {
         "nondominated", "unserved",
     ],
     "archwright.serving": [
-        "CountLimit", "FleetEnvironment", "FleetPlan", "FleetSpecification",
+        "CountLimit", "EngineLimits", "FleetEnvironment", "FleetPlan", "FleetSpecification",
         "GpuProfile", "InstanceType", "Limits", "Offer", "Profile", "Rule", "Trace", "Way",
         "Workload", "erlang_c", "fleet_environment", "generate", "p99_wait_s", "plan_fleet",
         "profile", "read_trace", "workload",

@@ -14,7 +14,7 @@ import pytest
 from archwright.errors import SpecificationError
 from archwright.hardware import device
 from archwright.hardware.profiles import shipped, write_profile
-from archwright.llm import StepBatch
+from archwright.llm import StepBatch, infer
 from archwright.llm import inference_environment as module
 from archwright.llm.inference import Inference, InferenceSpecification
 from archwright.llm.inference_environment import (
@@ -180,7 +180,6 @@ def test_a_report_works_out_the_costs_once(
         calls.append(1)
         return infer(*args, **options)
 
-    infer = module.infer
     monkeypatch.setattr(module, "infer", counted)
     specification = InferenceSpecification(batch=4)
     page = simulate_inference.report(specification, tmp_path / "infer.html").read_text()

@@ -217,8 +217,10 @@ def test_an_engine_file_beside_the_study_is_known_by_what_it_says(tmp_path: Path
     engine_file(tmp_path / "one", 0.0)
     engine_file(tmp_path / "two", 5e-3)
     engine_file(tmp_path / "three", 5e-3)
+    alone = {"devices": ["H100-SXM"], "tensor_parallel": [1]}  # the fleet stays what it is
     one, two, three = (
-        fleet(engine="mine.toml", folder=tmp_path / name) for name in ("one", "two", "three")
+        fleet(engine="mine.toml", folder=tmp_path / name, **alone)
+        for name in ("one", "two", "three")
     )
 
     assert one.identity() != two.identity() == three.identity()
@@ -230,10 +232,11 @@ def test_an_engine_file_beside_the_study_is_known_by_what_it_says(tmp_path: Path
 def test_an_engine_file_is_read_once(tmp_path: Path) -> None:
     """What changes later counts for the next environment, in the plan and in its sources."""
     engine_file(tmp_path, 0.0, "first run")
-    before = fleet(engine="mine.toml", folder=tmp_path)
+    alone = {"devices": ["H100-SXM"], "tensor_parallel": [1]}
+    before = fleet(engine="mine.toml", folder=tmp_path, **alone)
     identity = before.identity()
     engine_file(tmp_path, 5e-3, "second run")
-    after = fleet(engine="mine.toml", folder=tmp_path)
+    after = fleet(engine="mine.toml", folder=tmp_path, **alone)
 
     assert before.identity() == identity != after.identity()
     assert before.plan(DESIGN).tpot_mean_s + 4e-3 < after.plan(DESIGN).tpot_mean_s

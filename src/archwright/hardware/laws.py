@@ -168,7 +168,9 @@ def attention_decode(
     rate = np.maximum(
         c["score_ops_cycle"] * machine.units * machine.clock, machine.peak * c["filled"] * filled
     )
-    compute = 2.0 * scores / rate
+    # both products of an attention, at the peak: no kernel is faster
+    least = 4.0 * batch * heads * np.minimum(context, window) * head_dim / machine.peak
+    compute = np.maximum(2.0 * scores / rate, least)
     # Long contexts are split over the units; the parts are then merged.
     merge = c["merge_cycles"] * seen / (seen + c["merge_keys"])
     blocks = c["block_cycles"] * batch * kv_heads / machine.units

@@ -221,8 +221,8 @@ def _predict(table: Columns, at: NDArray[np.intp], cost: StepCost) -> dict[str, 
         output_tokens=table["osl"][at],
         budget_tokens=constants()["step"]["budget_tokens"],
     )
-    tpot, ttft = state.tpot_s, state.ttft_s
-    spread = {end: state.mean(end) / tpot for end in ("low", "high")}
+    tpot, ttft = state.tpot_s, state.burst_ttft_s
+    spread = {end: state.tpot(end) / tpot for end in ("low", "high")}
     read_s = (state.decode.weight_bytes + state.decode.kv_bytes) / (
         cost.device.memory_bandwidth_bytes_s
     )

@@ -62,6 +62,7 @@ def free_kv_bytes(
     *,
     parallel: ParallelPlan = WHOLE,
     weight_format: str = "bf16",
+    usable: float | None = None,
 ) -> float:
     """Return the bytes left for the KV cache on each device; negative: the weights do not fit.
 
@@ -70,6 +71,13 @@ def free_kv_bytes(
     >>> free_kv_bytes(transformer("Llama-3.1-70B"), device("H100-SXM")) < 0
     True
 
+    Args:
+        model: the transformer.
+        device: one of the equal devices.
+        parallel: how the model is cut.
+        weight_format: name of a weight format.
+        usable: share of the memory that the engine takes; by default the assumed one.
+
     Raises:
         SpecificationError: the memory of the device is not known, or the model cannot be cut so.
     """
@@ -77,8 +85,8 @@ def free_kv_bytes(
         raise SpecificationError(f"the memory of {device.name} is not known")
     constant = {name: value for name, (value, _) in assumptions().items()}
     weights = memory(model, parallel=parallel, weight_format=weight_format).weight_bytes
-    usable = constant["usable_memory"] * device.memory_bytes
-    return usable - constant["reserve_bytes"] - weights
+    share = constant["usable_memory"] if usable is None else usable
+    return share * device.memory_bytes - constant["reserve_bytes"] - weights
 
 
 def kv_capacity_tokens(
@@ -89,6 +97,7 @@ def kv_capacity_tokens(
     weight_format: str = "bf16",
     kv_format: str = "bf16",
     context_tokens: ArrayLike = 1.0,
+    usable: float | None = None,
 ) -> Floats:
     """Return the tokens whose KV cache fits beside the weights, in sequences of such length.
 
@@ -101,7 +110,9 @@ def kv_capacity_tokens(
     >>> 400_000 < int(n) < 500_000
     True
     """
-    free = free_kv_bytes(model, device, parallel=parallel, weight_format=weight_format)
+    free = free_kv_bytes(
+        model, device, parallel=parallel, weight_format=weight_format, usable=usable
+    )
     footprint = memory(model, parallel=parallel, weight_format=weight_format, kv_format=kv_format)
     context = np.asarray(context_tokens, dtype=np.float64)
     per_token = footprint.kv_bytes(context) / context

@@ -218,6 +218,15 @@ class SteadyState:
         """Time to first token of a prompt that comes alone: half a step, then its chunks."""
         return 0.5 * self.step_s + np.ceil(self.chunks) * self.mixed.seconds + self.front_end_s
 
+    @property
+    def burst_ttft_s(self) -> Any:
+        """Mean time to first token of a benchmark whose clients all start at once.
+
+        Equal outputs keep them together for waves; the truth lies between `alone_s` and
+        `together_s`, and this is the geometric mean of the two.
+        """
+        return np.sqrt(self.alone_s * np.maximum(self.together_s, self.alone_s))
+
     def ttft(self, name: str = "seconds") -> Any:
         """Return the mean time to first token of clients that ask again once answered.
 

@@ -222,7 +222,11 @@ def infer(
     whole = footprint.kv_bytes(inputs + outputs)
     kv = batch * each
     room = free_kv_bytes(
-        cost.model, cost.device, parallel=cost.parallel, weight_format=cost.weight_format
+        cost.model,
+        cost.device,
+        parallel=cost.parallel,
+        weight_format=cost.weight_format,
+        usable=cost.spec.kv_share,
     )
     free = room - np.maximum(kv, whole)
     # where the cache does not fit this is what would be, were it so large

@@ -1,6 +1,7 @@
 """Serving: workloads and traces, what an instance can carry, and the fleet that is cheapest."""
 
 from archwright.hardware.offers import Offer
+from archwright.llm import EngineLimits
 from archwright.serving.fleet_environment import (
     FleetEnvironment,
     FleetSpecification,
@@ -15,6 +16,7 @@ from archwright.serving.workload import Workload, generate, workload
 
 __all__ = [
     "CountLimit",
+    "EngineLimits",
     "FleetEnvironment",
     "FleetPlan",
     "FleetSpecification",
