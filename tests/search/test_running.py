@@ -183,6 +183,44 @@ def test_an_interrupted_block_keeps_what_was_measured(tmp_path: Path) -> None:
     assert _rows(_study(environment, folder=tmp_path / "s").run()) == undisturbed
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_what_is_told_is_stored(number: int, tmp_path: Path) -> None:
+    """It comes while the searcher is told; the handler runs where nothing is being written."""
+
+    class Ended(KeyboardInterrupt):
+        pass
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    class Signalled(RandomSearch):
+        _whole = 0
+
+        def tell(self, trials: Any) -> None:
+            if trials.numbers[0] >= 20 and not self._whole:
+                signal.raise_signal(number)
+            super().tell(trials)
+            self._whole += int(trials.numbers[0] >= 20)
+
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, end)
+    searcher = Signalled()
+    try:
+        with pytest.raises(KeyboardInterrupt) as stop:
+            _study(Strange(), searcher, folder=tmp_path / "s", window=5, chunk=1).run()
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert isinstance(stop.value, Ended) == (number == signal.SIGTERM)
+    assert searcher._whole > 0
+    undisturbed = _rows(_study(Strange(), RandomSearch(), window=5, chunk=1).run())
+    searcher._whole = 1
+    assert _rows(_study(Strange(), searcher, folder=tmp_path / "s", window=5, chunk=1).run()) == (
+        undisturbed
+    )
+
+
 @pytest.mark.parametrize(
     ("mode", "kind"),
     [("raise", "ValueError"), ("exit", "SystemExit"), ("kill", "WorkerDied"),

@@ -106,7 +106,7 @@ def reopen(folder: Path, result: Result) -> Reopened:
     problem: UserError | None = None
     for base in _places(folder):
         try:
-            study = load_study_file(folder / "study.toml", folder=base).study
+            study = load_study_file(folder / "study.toml", folder=base, kept=folder).study
         except UserError as error:
             problem = problem or error
             continue
@@ -117,7 +117,9 @@ def reopen(folder: Path, result: Result) -> Reopened:
         problem = problem or UserError("the files that it names, or its version, have changed")
     assert problem is not None
     if "metrics" not in kept:
-        study = load_study_file(folder / "study.toml", folder=_places(folder)[0]).study
+        study = load_study_file(
+            folder / "study.toml", folder=_places(folder)[0], kept=folder
+        ).study
         return Reopened(
             environment=study.environment, goal=study.goal, name=name, command=command, note=""
         )
