@@ -141,6 +141,6 @@ def test_unknown_lists_a_dozen_choices() -> None:
 
 def test_a_missing_extra_has_the_install_command() -> None:
     """The message can be pasted into a shell."""
-    text = str(errors.MissingExtraError("the Gaussian process", "bo"))
+    text = str(errors.MissingExtraError("the searcher nsga3", "pymoo"))
 
-    assert text == "the Gaussian process needs the extra 'bo': pip install 'archwright[bo]'"
+    assert text == "the searcher nsga3 needs the extra 'pymoo': pip install 'archwright[pymoo]'"

@@ -21,7 +21,7 @@ NAMES = {
         "Objectives", "Ordinal", "Panel", "Parameter", "ParameterSpace", "Permutation",
         "Processes", "Proposals", "RandomSearch", "Real", "Result", "Roofline", "Scores",
         "Searcher",
-        "Serial", "SimulatorEnvironment", "Space", "Strips", "Study", "Table", "Trials",
+        "Serial", "Session", "SimulatorEnvironment", "Space", "Strips", "Study", "Table", "Trials",
         "environment",
         "isolated_rng", "order",
     ],

@@ -73,7 +73,21 @@ class InfeasibleError(ArchwrightError):
 
 
 class EnvironmentFault(ArchwrightError):  # noqa: N818 - a fault, named as the field names it
-    """An environment broke its contract or crashed while it evaluated a design."""
+    """An environment broke its contract or crashed while it evaluated a design.
+
+    Attributes:
+        kind: type of what it raised, ``WorkerDied`` or ``TimeoutError``.
+        detail: what that said.
+        trace: its traceback.
+    """
+
+    def __init__(
+        self, message: str = "", *, kind: str = "", detail: str = "", trace: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind or type(self).__name__
+        self.detail = detail or message
+        self.trace = trace
 
 
 def nearest(value: object, choices: Iterable[object]) -> str:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPS", "Entry", "Group", "entries", "resolve"]
 
-Group = Literal["environments", "searchers", "routers", "devices", "simulators", "formats"]
+Group = Literal[
+    "environments", "searchers", "routers", "devices", "simulators", "formats", "executors"
+]
 GROUPS: tuple[Group, ...] = (
     "environments",
     "searchers",
@@ -31,6 +33,7 @@ GROUPS: tuple[Group, ...] = (
     "devices",
     "simulators",
     "formats",
+    "executors",
 )
 
 
@@ -104,6 +107,11 @@ def resolve(group: Group, name: str) -> Any:
         raise SpecificationError(f"{group[:-1]} {name!r} cannot be imported: {error}") from error
     except AttributeError as error:
         raise SpecificationError(f"{group[:-1]} {name!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module of a user's raises
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SpecificationError(
+            f"{group[:-1]} {name!r} cannot be imported, its module raised {said}"
+        ) from error
 
 
 def _import(target: str) -> Any:

@@ -33,6 +33,19 @@ def toy(noise=0.0, limit=None):
 """
 
 
+LOUD = """
+import os
+from archwright.testing import ToyEnvironment
+print("on import")
+
+class Loud(ToyEnvironment):
+    def evaluate(self, designs, **options):
+        print("python")
+        os.system("echo child")
+        return super().evaluate(designs, **options)
+"""
+
+
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study file beside the module that holds its environment."""
@@ -82,10 +95,35 @@ def test_a_changed_study_is_refused_with_the_difference(study: Path, capsys) -> 
     """The stored study is not silently mixed with another."""
     main(["run", str(study), "--no-report"])
     capsys.readouterr()
-    line = refused(capsys, "run", str(study), "--set", "budget.evaluations=60")
+    line = refused(capsys, "run", str(study), "--set", "seed=60")
 
-    assert "budget.evaluations was 40, is 60" in line
+    assert "is 60" in line
     assert "name another --output-dir" in line
+
+
+def test_a_budget_that_has_grown_continues(study: Path) -> None:
+    """More evaluations are no other study."""
+    folder = study.parent / "runs" / "my"
+    main(["run", str(study), "--no-report"])
+    assert main(["run", str(study), "--set", "budget.evaluations=60", "--no-report"]) == 0
+    assert len(read_trials(folder)) == 60
+    assert "evaluations = 60" in (folder / "study.toml").read_text()
+
+
+def test_what_a_simulator_prints_goes_to_a_log(study: Path) -> None:
+    """Standard output is for the command's own data."""
+    (study.parent / "loud.py").write_text(LOUD)
+    (study.parent / "loud.toml").write_text(study.read_text().replace("toys:toy", "loud:Loud"))
+    command = "import sys; from archwright.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "run", str(study.parent / "loud.toml"), "--json",
+         "--no-report", "-q"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["evaluations"] == 40
+    log = (study.parent / "runs" / "loud" / "output.log").read_text()
+    assert {"on import", "python", "child"} <= set(log.split("\n"))
 
 
 def test_set_overrides_and_is_saved(study: Path) -> None:
@@ -148,7 +186,7 @@ def test_report_of_a_study_is_written_anew(study: Path, capsys) -> None:
         ("searcher.populaton=4", "[searcher]: unknown key 'populaton'"),
         ("budget.evaluations=-1", "[budget].evaluations: expected more than 0, found -1"),
         ("budget.evaluations=many", "[budget].evaluations: expected a number, found 'many'"),
-        ("run.chunk=7", "window (64) must be a multiple of chunk (7)"),
+        ("run={window=64, chunk=7}", "window (64) must be a multiple of chunk (7)"),
         ("run.executor=cluster", "unknown executor 'cluster'"),
         ("run.replicates=2", "2 seeds of a deterministic environment measure the same"),
         ("format=2", "format: 2 is not known; this version reads format = 1"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from archwright.cli import main
-from archwright.search.record import load_result
+from archwright.search.study import load_result
 
 STUDY = """
 format = 1

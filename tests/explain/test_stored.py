@@ -12,7 +12,7 @@ import pytest
 from archwright.cli import main
 from archwright.explain import answers
 from archwright.explain.stored import reopen
-from archwright.search.record import load_result
+from archwright.search.study import load_result
 
 STUDY = """
 format = 1
@@ -35,7 +35,7 @@ from pathlib import Path
 import archwright.testing
 from archwright.errors import SpecificationError
 from archwright.search import Bars, Facts
-from archwright.search.environment import digests
+from archwright.search.environments import digests
 from archwright.search.panels import Headline, Table
 
 

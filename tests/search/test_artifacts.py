@@ -11,9 +11,9 @@ import pytest
 from archwright.cli import main
 from archwright.errors import EnvironmentFault, SpecificationError, StoreError
 from archwright.search import Budget, Goal, Processes, Serial, Study
-from archwright.search.record import load_result
 from archwright.search.store import Disk, verify
 from archwright.search.store.artifacts import collect_artifacts, write_artifact
+from archwright.search.study import load_result
 from archwright.testing import same_trials
 from archwright.testing.faults import FaultyDisk
 from archwright.testing.toys import ToyEvolution, ToyTraining

@@ -16,9 +16,9 @@ import pytest
 from archwright.cli import main
 from archwright.errors import StoreError
 from archwright.search import Budget, Choice, Goal, Integer, ParameterSpace, RandomSearch, Study
-from archwright.search.record import load_result
 from archwright.search.store import Disk, read_trials, verify
 from archwright.search.store import folder as store_folder
+from archwright.search.study import load_result
 from archwright.testing import same_trials, toy_environment
 from archwright.testing.faults import FaultyDisk
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from archwright.errors import EnvironmentFault, InfeasibleError, SpecificationError
 from archwright.search import Integer, Measurements, Metric, environment
-from archwright.search.environment import check_measurements, make_environment
+from archwright.search.environments import check_measurements, make_environment
 from archwright.search.seeds import trial_seeds
 
 
@@ -117,7 +117,7 @@ def _measured(**changes: Any) -> Measurements:
             "evaluate returned the unknown metric 'b'",
         ),
         (_measured(metrics={"a": np.ones(3)}), "'a' of shape \\(3,\\) for 2 designs"),
-        (_measured(metrics={"a": np.array(["x", "y"])}), "a metric that is not numeric"),
+        (_measured(metrics={"a": np.array(["x", "y"])}), "'a' of type <U1; expected a NumPy"),
         (_measured(feasible=np.array([True])), "'feasible' of shape \\(1,\\) for 2 designs"),
         (
             _measured(feasible=np.array([True, False])),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archwright.errors import SpecificationError
-from archwright.search.expression import Expression
+from archwright.search.space import Expression
 
 COLUMNS: dict[str, Any] = {
     "a": np.array([1, 2, 3, 8]),

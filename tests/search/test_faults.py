@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import archwright.search.store.folder as store_folder
-import archwright.search.study as study_module
+import archwright.search.study.session as study_module
 from archwright.cli import main
 from archwright.errors import StoreError
 from archwright.search import NSGA2, Budget, Goal, Proposals, RandomSearch, Study

@@ -21,8 +21,8 @@ from archwright.search import (
     Real,
     Study,
 )
-from archwright.search.record import load_result
 from archwright.search.store import read_trials, verify
+from archwright.search.study import load_result
 from archwright.testing import same_trials, toy_environment
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "store-format-1"

@@ -267,7 +267,7 @@ def test_unknown_losses_are_worst_and_faults_are_faults() -> None:
 
     env = DesignEnv(Broken(space=LISTED), COST)
     env.reset(seed=0)
-    with pytest.raises(EnvironmentFault, match="crashed in trials 0 to 0: ZeroDivisionError"):
+    with pytest.raises(EnvironmentFault, match="crashed in trial 0: ZeroDivisionError"):
         env.step(np.array([0, 0, 0, 0, 0]))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from archwright.errors import SpecificationError
 from archwright.search import Choice, Integer, Ordinal, Parameter, Permutation, Real
-from archwright.search.parameters import parameter
+from archwright.search.space import parameter
 from strategies import finite_parameters, parameters
 
 

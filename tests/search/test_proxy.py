@@ -23,9 +23,9 @@ from archwright.search import (
     Study,
 )
 from archwright.search.proxy import features, fit
-from archwright.search.record import load_result
 from archwright.search.searchers import Annealing, AntColony, GeneticGray, LocalSearch
 from archwright.search.start import start_designs
+from archwright.search.study import load_result
 from archwright.search.study_file import load_study_file
 from archwright.testing import check_environment, same_trials, toy_environment
 

@@ -18,7 +18,7 @@ import pytest
 
 from archwright.errors import EnvironmentFault, MissingExtraError, SpecificationError
 from archwright.search import Budget, Goal, Proposals, RandomSearch, Study
-from archwright.search.ray import Ray
+from archwright.search.executors.ray import Ray
 from archwright.search.store import read_trials
 from archwright.search.study_file import load_study_file
 from archwright.testing import ToyEnvironment, same_trials, toy_environment
@@ -284,7 +284,9 @@ def test_a_study_file_names_the_cluster(tmp_path: Path) -> None:
 
     assert isinstance(executor, Ray)
     assert (executor.workers, executor.address) == (2, "ray://head:10001")
-    assert file.study.identity()["run"] == {}
+    elsewhere = ['run={executor="serial", workers=1}']
+    assert file.study.identity() == load_study_file(path, elsewhere).study.identity()
+    assert set(file.study.identity()["run"]) == {"window", "chunk", "replicates"}
     for change, message in [
         ("run.executor=serial", r"\[run\].address: only the executor 'ray' has one"),
         ("run.executor=rya", "unknown executor 'rya' \\(nearest: 'ray'\\)"),

@@ -14,8 +14,8 @@ import pytest
 
 from archwright.errors import StoreError
 from archwright.search import Budget, Goal, RandomSearch, Result, Study
-from archwright.search.record import load_result
 from archwright.search.store import Store, TableSchema, read_study, read_trials
+from archwright.search.study import load_result
 from archwright.testing import toy_environment
 
 SCHEMA = TableSchema({"layers": "int"}, ["cost"], ["cost"], ["environment"])

@@ -26,8 +26,8 @@ from archwright.search import (
     Serial,
     Study,
 )
-from archwright.search import study as study_module
-from archwright.search.record import load_result
+from archwright.search.study import load_result
+from archwright.search.study import session as study_module
 from archwright.testing import ToyEnvironment, toy_environment
 
 GOAL = Goal(minimize=["cost", "time"])
@@ -343,7 +343,7 @@ def test_a_crash_names_the_trials_and_leaves_a_folder_that_continues(tmp_path: P
     undisturbed = _rows(_study(environment=toy_environment()).run())
     crashing = Crashing()
     with pytest.raises(
-        EnvironmentFault, match="crashed in trials 16 to 23: ZeroDivisionError: no cores"
+        EnvironmentFault, match="crashed in trials 3 to 6: ZeroDivisionError: no cores"
     ):
         _study(environment=crashing, folder=tmp_path / "s").run()
     crashing.crash = -1

@@ -14,8 +14,9 @@ from archwright.cli import main
 from archwright.errors import SpecificationError, StoreError
 from archwright.explain.lottery import write_lottery
 from archwright.search import Goal
-from archwright.search.record import load_result
-from archwright.search.sweep import Run, Sweep, SweepResult, _holm, default_grid, settings
+from archwright.search.study import load_result
+from archwright.search.sweep import Run, Sweep, SweepResult, default_grid, settings
+from archwright.search.sweep.statistics import _holm
 from archwright.search.table import TableEnvironment, table_environment
 from archwright.testing import toy_environment
 from archwright.testing.toys import ToyEnvironment

@@ -15,8 +15,8 @@ from archwright.cli.tables import print_table
 
 _EXTRAS = {
     "nn": "torch",
-    "bo": "botorch",
     "optuna": "optuna",
+    "pymoo": "pymoo",
     "rl": "stable_baselines3",
     "ray": "ray",
     "models": "transformers",
@@ -62,7 +62,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    names = ["numpy", "scipy", "pyarrow", "highspy", "pymoo", "plotly"]
+    names = ["numpy", "scipy", "pyarrow", "highspy", "moocore", "plotly"]
     return ", ".join(f"{n} {_version(n)}" for n in names)
 
 

@@ -11,6 +11,8 @@ from archwright.cli.completion import names
 from archwright.cli.options import command
 from archwright.cli.tables import print_table
 
+_GUIDE = ["losses", "evaluations", "parameters", "own", "wins", "take_for"]
+
 
 def add(name: str, commands: Any, line: str) -> None:
     """Add one of the four commands."""
@@ -47,8 +49,24 @@ def _registered(options: argparse.Namespace) -> int:
             print(f"{entry.name} of {entry.package} is broken: {error}", file=sys.stderr)
             continue
         rows.append([entry.name, entry.package, summary])
-    print_table(["name", "package", "what"], rows, as_json=options.json)
+    columns = ["name", "package", "what"]
+    if options.group == "searchers":
+        guide = _guide()
+        columns += _GUIDE
+        rows = [[*row, *(guide.get(row[0], {}).get(key) for key in _GUIDE)] for row in rows]
+        if not options.json:  # what each is stands in its own page; the line must stay readable
+            columns = ["name", *_GUIDE]
+            rows = [[row[0], *row[3:]] for row in rows]
+    print_table(columns, rows, as_json=options.json)
     return 0
+
+
+def _guide() -> dict[str, Any]:
+    """Return which searcher suits which study."""
+    from archwright.hardware.tables import catalogue_toml
+
+    guide: dict[str, Any] = catalogue_toml("archwright.search", "searchers.toml")["searchers"]
+    return guide
 
 
 def _describe(target: Any, options: argparse.Namespace) -> None:

@@ -57,10 +57,11 @@ class Pace:
         ends = []
         if self._seconds is not None:
             ends.append(self._seconds - progress.seconds)
-        if progress.trials == progress.replayed:  # what the store gives takes no time
+        if progress.trials == progress.replayed or not progress.evaluations:
+            # what the store or another study gives takes no time
             self._from = (time.monotonic(), 0.0)
         elif self.total is not None:
-            # evaluations in flight count as asked, but not as done
+            # what is measured but not told yet says nothing of the pace
             done = min(progress.evaluations, progress.trials * self._replicates)
             new = done * (1.0 - progress.replayed / progress.trials)
             now = (time.monotonic(), max(new, 1.0))

@@ -13,7 +13,7 @@ from archwright.cli.options import command, written
 from archwright.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from archwright.search.record import Result
+    from archwright.search.study import Result
 
 
 def add(name: str, commands: Any, line: str) -> None:
@@ -45,7 +45,7 @@ def _report(options: argparse.Namespace) -> int:
     from archwright.explain.compose import compose
     from archwright.explain.report import write_report
     from archwright.explain.stored import reopen
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
 
     result = load_result(options.run)
     found = reopen(options.run, result)
@@ -67,7 +67,7 @@ def _report(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from archwright.explain.answers import cheapest_words, side_by_side, stored_answers
     from archwright.explain.runs import comparison, progress
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
 
     runs = {name: load_result(folder) for name, folder in _named(options.runs).items()}
     table = comparison(runs)
@@ -121,7 +121,7 @@ def _export(options: argparse.Namespace) -> int:
     import pyarrow.parquet
 
     from archwright.errors import SpecificationError
-    from archwright.search.record import load_result
+    from archwright.search.study import load_result
 
     if options.format != "csv" and options.output is None:
         raise SpecificationError(f"--format {options.format} needs --output FILE")

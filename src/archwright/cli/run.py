@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archwright.cli.closing import print_closing
 from archwright.cli.options import command
+from archwright.cli.printed import printed_to, said
 from archwright.cli.progress import progress_of
 
 if TYPE_CHECKING:
+    from archwright.search.study import Result
     from archwright.search.study_file import StudyFile
 
 
@@ -42,24 +46,26 @@ def add(name: str, commands: Any, line: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from archwright.search.study_file import load_study_file
-
-    file = load_study_file(options.study, options.set)
     folder = options.output_dir or options.study.parent / "runs" / options.study.stem
-    if options.dry_run:
-        _print_plan(file, folder)
+    with printed_to(folder / "output.log"):
+        done = _search(options, folder)
+    if done is None:
         return 0
-    study = file.study_in(folder)
-    progress = progress_of(file, folder, quiet=options.quiet)
-    try:
-        result = study.run(executor=file.executor(), progress=progress.update)
-    finally:
-        progress.close()
+    file, result = done
+    study = file.study
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
+    failed = result.table["state"].to_pylist().count("failed")
+    if failed:
+        print(
+            f"note: {failed} of {len(result.table)} trials failed; events.jsonl has their "
+            "tracebacks",
+            file=sys.stderr,
+        )
+    code = 1 if failed == len(result.table) > 0 else 0
     if options.json:
         print((folder / "summary.json").read_text(), end="")
-        return 0
+        return code
     from archwright.explain.closing import closing
 
     environment, goal = study.environment, study.goal
@@ -79,7 +85,29 @@ def _run(options: argparse.Namespace) -> int:
     print_closing(closing(result, environment, goal))
     if not options.no_report:
         print(f"report: {folder / 'report.html'}")
-    return 0
+    return code
+
+
+def _search(options: argparse.Namespace, folder: Path) -> tuple[StudyFile, Result] | None:
+    """Run the study; None where only its plan was asked for."""
+    from archwright.search.study_file import load_study_file
+
+    file = load_study_file(options.study, options.set, kept=folder)
+    study = file.study_in(folder)
+    executor = file.executor()
+    idle = study.idle(executor)
+    if idle:
+        print(f"note: {idle}", file=sys.stderr)
+    if options.dry_run:
+        _print_plan(file, folder)
+        return None
+    progress = progress_of(file, folder, quiet=options.quiet)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=re.escape(idle) if idle else "$^")
+            return file, study.run(executor=executor, progress=progress.update)
+    finally:
+        progress.close()
 
 
 def _print_plan(file: StudyFile, folder: Path) -> None:
@@ -90,11 +118,11 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
     study = file.study
     space, environment = study.environment.space, study.environment
     size = "infinite or uncounted" if space.size is None else f"{space.size:,}"
-    print(f"environment  {file.document['environment']['name']}, version {environment.version}")
-    print(f"varies       {', '.join(space.names)}: {size} designs", end="")
+    said(f"environment  {file.document['environment']['name']}, version {environment.version}")
+    said(f"varies       {', '.join(space.names)}: {size} designs", end="")
     share = getattr(space, "feasible_share", lambda: 1.0)()
-    print("" if share == 1.0 else f"; {share:.1%} of the grid meets 'require'")
-    print(f"measures     {', '.join(f'{m.name} [{m.unit}]' for m in environment.metrics)}")
+    said("" if share == 1.0 else f"; {share:.1%} of the grid meets 'require'")
+    said(f"measures     {', '.join(f'{m.name} [{m.unit}]' for m in environment.metrics)}")
     goal = study.goal
     for word, names in (
         ("minimize", goal.minimize),
@@ -102,9 +130,9 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
         ("subject to", goal.subject_to),
     ):
         if names:
-            print(f"{word:<12} {', '.join(names)}")
-    print(f"searcher     {type(study.searcher).__name__}, seed {study.seed}")
-    print(f"blocks       chunk {study.chunk}, window {study.window}, {file.executor_name}")
+            said(f"{word:<12} {', '.join(names)}")
+    said(f"searcher     {type(study.searcher).__name__}, seed {study.seed}")
+    said(f"blocks       chunk {study.chunk}, window {study.window}, {file.executor_name}")
     designs = space.sample(np.random.default_rng(study.seed), 4)
     block = Block(
         first=0,
@@ -118,10 +146,10 @@ def _print_plan(file: StudyFile, folder: Path) -> None:
     if budget.evaluations is not None:
         most = budget.evaluations if space.size is None else min(budget.evaluations, space.size)
         workers = max(1, file.workers or 1)
-        print(
+        said(
             f"budget       {budget.evaluations:,} evaluations, about "
             f"{each * most / workers:.1f} s at {each * 1e3:.1f} ms each (4 measured now)"
         )
     else:
-        print(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")
-    print(f"output       {folder}")
+        said(f"budget       {budget}; {each * 1e3:.1f} ms an evaluation (4 measured now)")
+    said(f"output       {folder}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from archwright.search.amounts import amount, chance, span
 from archwright.search.panels import Table
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 __all__ = ["cheapest_words", "side_by_side", "stored_answers"]
 

@@ -17,11 +17,11 @@ from archwright.explain.columns import points
 from archwright.explain.front import Quantity
 from archwright.search.amounts import amount
 from archwright.search.conclusion import chosen, unscored
-from archwright.search.environment import Environment, Metric
+from archwright.search.environments import Environment, Metric
 from archwright.search.goal import Goal
 from archwright.search.panels import Headline
-from archwright.search.record import Result
 from archwright.search.space import Design
+from archwright.search.study import Result
 
 __all__ = [
     "Closing",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 __all__ = [
     "Column",

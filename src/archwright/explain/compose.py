@@ -43,12 +43,11 @@ from archwright.explain.sections import Section, comparison_sections, sections
 from archwright.explain.tradeoffs import next_steps
 from archwright.search.amounts import amount, in_unit
 from archwright.search.conclusion import chosen, lacking
-from archwright.search.environment import Environment, Metric
-from archwright.search.expression import Expression
+from archwright.search.environments import Environment, Metric
 from archwright.search.goal import Goal
 from archwright.search.panels import Bars, Facts, Panel, Roofline, Strips, Table
-from archwright.search.record import Result
-from archwright.search.space import Design
+from archwright.search.space import Design, Expression
+from archwright.search.study import Result
 
 __all__ = [
     "answer",

@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.explain.sensitivity import Sensitivity
-from archwright.search.environment import Environment
-from archwright.search.parameters import Choice, Permutation
-from archwright.search.record import Result
+from archwright.search.environments import Environment
 from archwright.search.seeds import trial_seeds
-from archwright.search.space import ParameterSpace
+from archwright.search.space import Choice, ParameterSpace, Permutation
+from archwright.search.study import Result
 
 __all__ = ["morris", "sobol"]
 

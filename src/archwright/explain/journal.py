@@ -16,9 +16,8 @@ import numpy as np
 
 from archwright.errors import MissingExtraError
 from archwright.explain.columns import Column, objectives
-from archwright.search.parameters import Choice, Integer, Ordinal, Real
-from archwright.search.record import Result
-from archwright.search.space import ParameterSpace
+from archwright.search.space import Choice, Integer, Ordinal, ParameterSpace, Real
+from archwright.search.study import Result
 
 __all__ = ["write_optuna_journal"]
 

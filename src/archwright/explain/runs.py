@@ -20,7 +20,7 @@ from archwright.explain.columns import (
 )
 from archwright.explain.front import hypervolume_history
 from archwright.search.panels import Table
-from archwright.search.record import Result
+from archwright.search.study import Result
 from archwright.solve.pareto import hypervolume, nondominated
 
 __all__ = ["Curve", "Scale", "check_goals", "comparison", "goal_columns", "progress", "scale"]

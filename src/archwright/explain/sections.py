@@ -16,7 +16,7 @@ from archwright.explain.interactions import interactions
 from archwright.explain.runs import comparison, progress
 from archwright.explain.sensitivity import Sensitivity, importance
 from archwright.search.panels import Table
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 __all__ = ["Section", "comparison_sections", "sections", "show"]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from archwright.errors import InfeasibleError, SpecificationError, unknown
 from archwright.explain.columns import Column, known, objective, parameters
 from archwright.search.panels import Table
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 __all__ = ["Method", "Sensitivity", "importance"]
 

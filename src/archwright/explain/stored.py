@@ -17,12 +17,12 @@ from typing import Any
 from archwright.errors import StudyError, UserError
 from archwright.explain.closing import ask, design_words, diagnosis
 from archwright.search.conclusion import chosen, unscored
-from archwright.search.environment import Environment, Fidelity, Metric
+from archwright.search.environments import Environment, Fidelity, Metric
 from archwright.search.goal import Goal
 from archwright.search.panels import Bars, Facts, Headline, Panel, Roofline, Strips, Table
-from archwright.search.record import Result
 from archwright.search.space import Design
 from archwright.search.store import Disk
+from archwright.search.study import Result
 from archwright.search.study_file import load_study_file
 
 __all__ = ["Reopened", "keep", "reopen"]
@@ -106,7 +106,7 @@ def reopen(folder: Path, result: Result) -> Reopened:
     problem: UserError | None = None
     for base in _places(folder):
         try:
-            study = load_study_file(folder / "study.toml", folder=base).study
+            study = load_study_file(folder / "study.toml", folder=base, kept=folder).study
         except UserError as error:
             problem = problem or error
             continue
@@ -117,7 +117,9 @@ def reopen(folder: Path, result: Result) -> Reopened:
         problem = problem or UserError("the files that it names, or its version, have changed")
     assert problem is not None
     if "metrics" not in kept:
-        study = load_study_file(folder / "study.toml", folder=_places(folder)[0]).study
+        study = load_study_file(
+            folder / "study.toml", folder=_places(folder)[0], kept=folder
+        ).study
         return Reopened(
             environment=study.environment, goal=study.goal, name=name, command=command, note=""
         )

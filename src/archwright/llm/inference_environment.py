@@ -30,7 +30,7 @@ from archwright.llm.inference import (
 from archwright.llm.inference_report import panels, quantities
 from archwright.llm.step_cost import StepCost
 from archwright.search import Choice, Design, Metric, Ordinal, Panel, SimulatorEnvironment
-from archwright.search.environment import digests
+from archwright.search.environments import digests
 from archwright.specification import replace_path
 
 __all__ = ["InferenceEnvironment", "inference_environment", "simulate_inference"]

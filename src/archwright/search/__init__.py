@@ -1,6 +1,6 @@
 """The loop: spaces, environments, goals, searchers, studies and their store."""
 
-from archwright.search.environment import (
+from archwright.search.environments import (
     Environment,
     Fidelity,
     Measurements,
@@ -11,21 +11,24 @@ from archwright.search.environment import (
 from archwright.search.executors import Executor, Processes, Serial
 from archwright.search.goal import Goal, Objectives, Scores, order
 from archwright.search.panels import Bars, Facts, Panel, Roofline, Strips, Table
-from archwright.search.parameters import (
-    Choice,
-    Integer,
-    Ordinal,
-    Parameter,
-    Permutation,
-    Real,
-)
 from archwright.search.searcher import Proposals, Searcher, Trials, isolated_rng
 from archwright.search.searchers.exhaustive import Exhaustive
 from archwright.search.searchers.nsga2 import NSGA2
 from archwright.search.searchers.random import RandomSearch
-from archwright.search.space import Design, Designs, ParameterSpace, Space
+from archwright.search.space import (
+    Choice,
+    Design,
+    Designs,
+    Integer,
+    Ordinal,
+    Parameter,
+    ParameterSpace,
+    Permutation,
+    Real,
+    Space,
+)
 from archwright.search.store.artifacts import Artifacts
-from archwright.search.study import Budget, Result, Study
+from archwright.search.study import Budget, Result, Session, Study
 
 __all__ = [
     "NSGA2",
@@ -59,6 +62,7 @@ __all__ = [
     "Scores",
     "Searcher",
     "Serial",
+    "Session",
     "SimulatorEnvironment",
     "Space",
     "Strips",

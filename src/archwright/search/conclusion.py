@@ -7,13 +7,15 @@ An environment may speak for its own designs: ``answer(design)`` gives the answe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archwright.search.environment import Environment, Metric
-from archwright.search.record import Result
+from archwright.search.environments import Environment, Metric
+
+if TYPE_CHECKING:
+    from archwright.search.study import Result
 
 __all__ = ["chosen", "conclude", "lacking", "unscored"]
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.environment import Measurements, Metric
-from archwright.search.expression import CHANCE, Expression
+from archwright.search.environments import Measurements, Metric
+from archwright.search.numbers import is_number, plain
+from archwright.search.space.expression import CHANCE, Expression
 
 __all__ = ["Goal", "Objectives", "Scores", "chance", "order", "ranks", "standing"]
 
@@ -110,11 +111,12 @@ class Goal:
             for name, value in getattr(self, table).items():
                 if name not in metrics:
                     raise SpecificationError(f"[goal].{table}: {unknown('metric', name, metrics)}")
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if not number or not math.isfinite(value):
+                if not is_number(value) or not math.isfinite(value):
                     raise SpecificationError(
                         f"[goal].{table}.{name}: expected a number, found {value!r}"
                     )
+            table_of = getattr(self, table)
+            object.__setattr__(self, table, {name: plain(v) for name, v in table_of.items()})
         needed = {"chebyshev": self.reference, "target": self.targets}.get(self.combine or "")
         if needed is not None:
             for name in metrics:
@@ -229,9 +231,12 @@ class Goal:
     def score(self, measurements: Measurements) -> Scores:
         """Return losses, violations and feasibility of measured designs."""
         n = len(measurements)
+        # as floating-point numbers, for the negative of an unsigned one is a large positive one
+        floats = {
+            name: np.asarray(measurements.metrics[name], dtype=np.float64) for name in self.metrics
+        }
         signed = np.column_stack(
-            [measurements.metrics[name] for name in self.minimize]
-            + [-measurements.metrics[name] for name in self.maximize]
+            [floats[name] for name in self.minimize] + [-floats[name] for name in self.maximize]
         )
         losses = signed if self.combine is None else self._combined(signed)[:, None]
         measured = measurements.is_feasible

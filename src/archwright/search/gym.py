@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from archwright.errors import MissingExtraError, SpecificationError, unknown
 from archwright.registry import entries, resolve
-from archwright.search.environment import Environment, make_environment
+from archwright.search.environments import Environment, make_environment
 from archwright.search.goal import Goal
 from archwright.search.reward import INFEASIBLE_REWARD, judge
 from archwright.search.space import ParameterSpace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from archwright.errors import MissingExtraError, SpecificationError
-from archwright.search.environment import Environment
+from archwright.search.environments import Environment
 from archwright.search.goal import Goal
 from archwright.search.reward import INFEASIBLE_REWARD, judge
 from archwright.search.searchers.formulations import partition, value_points

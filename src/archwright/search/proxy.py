@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.environment import Fidelity, Measurements, Metric
-from archwright.search.parameters import Choice, Ordinal, Permutation
-from archwright.search.record import Result, load_result
-from archwright.search.space import ParameterSpace
+from archwright.search.environments import Fidelity, Measurements, Metric
+from archwright.search.space import Choice, Ordinal, ParameterSpace, Permutation
+from archwright.search.study import Result, load_result
 
 __all__ = ["Fit", "ProxyEnvironment", "features", "fit", "proxy_environment"]
 

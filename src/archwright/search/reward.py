@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from archwright.search.environment import Environment
+from archwright.search.environments import Environment
 from archwright.search.executors import Block, measure
 from archwright.search.goal import Goal
 from archwright.search.seeds import trial_seeds

@@ -6,7 +6,7 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Objectives, Scores
 from archwright.search.space import Space
 
-__all__ = ["Proposals", "Searcher", "Trials", "isolated_rng", "make_searcher"]
+__all__ = ["BaseSearcher", "Proposals", "Searcher", "Trials", "isolated_rng", "make_searcher"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,10 @@ class Searcher(Protocol):
 
     Given the same calls a searcher does the same under its seed. ``state`` returns plain data
     from which ``restore`` continues, or None: then a continued study replays its trials.
+
+    A searcher may also have ``preferred_block`` and ``preferred_window`` (see
+    :class:`BaseSearcher`; 1 and 8 without), and ``learn(trials)``, which takes trials that it did
+    not ask for, with their results, before its first ask.
     """
 
     def start(
@@ -91,6 +95,34 @@ class Searcher(Protocol):
     def state(self) -> dict[str, Any] | None: ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
+
+
+class BaseSearcher:
+    """Base of searchers, with what most of them do alike. No searcher needs it.
+
+    Attributes:
+        name: as messages name it.
+        preferred_block: designs it likes to be asked for together.
+        preferred_window: designs it likes to have in flight.
+        adaptive: whether what it asks depends on what it was told.
+    """
+
+    name: ClassVar[str] = ""
+    preferred_block: int = 1
+    preferred_window: int = 4
+    adaptive: ClassVar[bool] = True
+
+    def step(self) -> bool:
+        """There is no work of its own."""
+        return False
+
+    def state(self) -> dict[str, Any] | None:
+        """Return None: there is no plain state to store, so trials are replayed."""
+        return None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Never called where there is no state."""
+        raise AssertionError(state)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from typing import Any
 
 from archwright.errors import SpecificationError, StudyError, UserError, unknown
 from archwright.registry import resolve
-from archwright.search.environment import make_environment
+from archwright.search.environments import Environment, make_environment
 from archwright.search.executors import Executor, make_executor
-from archwright.search.expression import Expression
 from archwright.search.goal import Goal
+from archwright.search.modules import find_beside
 from archwright.search.searcher import make_searcher
+from archwright.search.space import Expression, designs_from, plain_designs
+from archwright.search.start import Given, start_designs, start_results
 from archwright.search.study import Budget, Study
 
 __all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_stored_study", "load_study_file"]
@@ -25,9 +26,21 @@ __all__ = ["FORMAT", "StudyFile", "apply_overrides", "load_stored_study", "load_
 FORMAT = 1
 
 _TABLES = ("environment", "goal", "searcher", "budget", "run", "start", "sweep")
-_RUN = ("executor", "workers", "address", "window", "chunk", "replicates")
-_WHERE = ("executor", "workers", "address")  # where it runs is no part of a study
-_START = ("from", "designs", "limit")
+_RUN = (
+    "executor",
+    "workers",
+    "address",
+    "window",
+    "chunk",
+    "replicates",
+    "delivery",
+    "failures",
+    "retries",
+    "timeout_s",
+)
+# where it runs, and what is done about a failure, is no part of a study
+_WHERE = ("executor", "workers", "address", "failures", "retries", "timeout_s")
+_START = ("from", "designs", "limit", "results")
 _BUDGET = ("evaluations", "cost", "seconds")
 _GOAL = tuple(field.name for field in dataclasses.fields(Goal))
 
@@ -58,10 +71,13 @@ class StudyFile:
 
         study = self.study
         study.folder = folder
+        run = {**self.document.get("run", {}), "window": study.window, "chunk": study.chunk}
         study.files = {
-            "study.toml": tomli_w.dumps(dict(self.document)),
+            "study.toml": tomli_w.dumps({**self.document, "run": run}),
             "origin.json": json.dumps({"folder": str(self.path.parent.resolve())}) + "\n",
         }
+        if study.start is not None:
+            study.files["start.json"] = json.dumps(_plain_start(study)) + "\n"
         return study
 
     def executor(self) -> Executor:
@@ -70,7 +86,11 @@ class StudyFile:
 
 
 def load_study_file(
-    path: Path | str, overrides: Sequence[str] = (), *, folder: Path | None = None
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path | None = None,
+    kept: Path | None = None,
 ) -> StudyFile:
     """Read a study file and build its study.
 
@@ -78,6 +98,7 @@ def load_study_file(
         path: the file.
         overrides: ``path=value`` strings that replace or add keys, later ones win.
         folder: what paths inside the file are relative to; default the file's folder.
+        kept: the folder of the run, which may hold the designs that the study began from.
 
     Raises:
         UserError: one line naming the file, the key, the value and the nearest valid choice.
@@ -86,7 +107,7 @@ def load_study_file(
     document = _read(path)
     apply_overrides(document, overrides)
     try:
-        return _build(path, document, (folder or path.parent).resolve())
+        return _build(path, document, (folder or path.parent).resolve(), kept)
     except UserError as error:
         if str(error).startswith(str(path)) or not _takes_text(error):
             raise
@@ -149,15 +170,18 @@ def load_stored_study(folder: Path) -> StudyFile:
         origin = Path(json.loads((folder / "origin.json").read_text())["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         origin = folder
-    return load_study_file(folder / "study.toml", folder=origin if origin.is_dir() else folder)
+    return load_study_file(
+        folder / "study.toml", folder=origin if origin.is_dir() else folder, kept=folder
+    )
 
 
-def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
+def _build(
+    path: Path, document: dict[str, Any], folder: Path, kept: Path | None = None
+) -> StudyFile:
     tables = _check_layout(document)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # so that package.module:object beside the file is found
     options = dict(tables["environment"])
     name = options.pop("name")
+    find_beside(folder, name)
     environment = make_environment(
         resolve("environments", name),
         options,
@@ -173,9 +197,11 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
     _check_keys(tables["budget"], _BUDGET, "budget")
     run = tables["run"]
     _check_keys(run, _RUN, "run")
-    executor = run.get("executor", "serial")
+    limited = run.get("timeout_s") is not None
+    executor = run.get("executor", "processes" if limited else "serial")
     make_executor(executor, run.get("workers"), run.get("address"))
-    identity = {k: v for k, v in document.items() if k not in ("run", "start", "sweep")}
+    apart = ("run", "start", "sweep", "budget")
+    identity = {k: v for k, v in document.items() if k not in apart}
     layout = {k: v for k, v in run.items() if k not in _WHERE}
     study = Study(
         environment,
@@ -183,27 +209,51 @@ def _build(path: Path, document: dict[str, Any], folder: Path) -> StudyFile:
         make_searcher(resolve("searchers", method), searcher, name=method),
         budget=Budget(**tables["budget"]),
         seed=document.get("seed", 0),
-        window=run.get("window", 64),
-        chunk=run.get("chunk", 16),
+        window=run.get("window"),
+        chunk=run.get("chunk"),
         replicates=run.get("replicates", 1),
-        start=_start(tables["start"], environment.space, folder),
+        start=_start(tables["start"], environment, folder, kept),
+        delivery=run.get("delivery", "in_order"),
+        failures=run.get("failures", "stop"),
+        retries=run.get("retries", 0),
+        timeout_s=run.get("timeout_s"),
         identity={**identity, "run": layout},
     )
     return StudyFile(path, document, study, executor, run.get("workers"), run.get("address"))
 
 
-def _start(table: Mapping[str, Any], space: Any, folder: Path) -> Any:
+def _plain_start(study: Study) -> dict[str, Any]:
+    """Return what a study begins from as plain data; the study keeps it, for it may move."""
+    start, space = study.start, study.environment.space
+    if isinstance(start, Given):
+        return {"columns": plain_designs(space, start.designs), "results": start.to_json()}
+    return {"columns": plain_designs(space, start)}
+
+
+def _start(
+    table: Mapping[str, Any], environment: Environment, folder: Path, kept: Path | None
+) -> Any:
     """Return the designs that a study begins with, None without a ``[start]`` table."""
     if not table:
         return None
-    from archwright.search.start import start_designs
-
+    space = environment.space
+    own = None if kept is None else kept / "start.json"
+    if own is not None and own.exists():  # what it began from may have moved since
+        plain = json.loads(own.read_text())
+        designs = designs_from(space, plain["columns"])
+        return Given.from_json(designs, plain["results"]) if "results" in plain else designs
     _check_keys(table, _START, "start")
     if not isinstance(table.get("from"), str):
         raise SpecificationError("[start]: the key 'from' is missing, the folder of a study")
     limit = table.get("limit")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise SpecificationError(f"[start].limit: expected at least 1, found {limit!r}")
+    results = table.get("results", False)
+    if not isinstance(results, bool):
+        raise SpecificationError(f"[start].results: expected true or false, found {results!r}")
+    if results:
+        what = table.get("designs", "all")
+        return start_results(environment, folder / table["from"], what=what, limit=limit)
     what = table.get("designs", "front")
     return start_designs(space, folder / table["from"], what=what, limit=limit)
 

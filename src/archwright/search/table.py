@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.environment import Fidelity, Measurements, Metric
-from archwright.search.parameters import Choice, Ordinal
-from archwright.search.space import ParameterSpace
+from archwright.search.environments import Fidelity, Measurements, Metric
+from archwright.search.space import Choice, Ordinal, ParameterSpace
 
 __all__ = ["TableEnvironment", "table_environment"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.search import Goal, Measurements
-from archwright.search.expression import Expression
+from archwright.search.space import Expression
 from archwright.serving.achieved import Achieved, achieved
 from archwright.serving.profile import Profile
 

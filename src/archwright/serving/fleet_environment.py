@@ -43,7 +43,7 @@ from archwright.search import (
     Parameter,
     Real,
 )
-from archwright.search.environment import digests
+from archwright.search.environments import digests
 from archwright.search.panels import Headline, Panel
 from archwright.search.space import Design, ParameterSpace
 from archwright.search.store.artifacts import Artifacts

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from archwright.errors import EnvironmentFault
 from archwright.provenance import LABELS
 from archwright.search import Environment, Measurements, Space
-from archwright.search.environment import check_measurements
+from archwright.search.environments import check_measurements
 from archwright.search.seeds import trial_seeds
 from archwright.search.store import Disk
 from archwright.search.store.artifacts import Artifacts

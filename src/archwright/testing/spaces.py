@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from archwright.search import Space
-from archwright.search.expression import Expression
+from archwright.search.space import Expression
 from archwright.search.store import TableSchema
 from archwright.testing.conformance import Checks, elsewhere, ensure, global_randomness
 

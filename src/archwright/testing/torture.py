@@ -39,7 +39,7 @@ from archwright.search import (
     Serial,
     Study,
 )
-from archwright.search.parameters import Integer, Ordinal
+from archwright.search.space import Integer, Ordinal
 from archwright.search.store import Disk, read_trials
 from archwright.search.store import folder as store_folder
 from archwright.search.store.tail import read_tail

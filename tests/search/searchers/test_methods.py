@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from archwright.search import (
     order,
 )
 from archwright.search.goal import standing
+from archwright.search.searchers.annealing import Annealing
 from archwright.search.searchers.ant_colony import AntColony
-from archwright.search.searchers.axes import Axes
 from archwright.search.searchers.genetic_gray import GeneticGray, GrayCode
 from archwright.search.searchers.hyperband import Hyperband
 from archwright.search.searchers.memory import Memory
@@ -134,18 +135,6 @@ def test_renewing_finds_what_is_left() -> None:
     other.restore(memory.state())
     assert not other.new(every).any()
     assert len(other) == 30
-
-
-@given(spaces(), st.integers(0, 2**31))
-def test_axes_give_the_unit_cube_back(space: ParameterSpace, seed: int) -> None:
-    """Spreading choices over their values loses no design."""
-    designs = space.sample(np.random.default_rng(seed), 8)
-    axes, unit = Axes(space), space.encode(designs)
-
-    points = axes.points(unit)
-
-    assert points.shape == (8, axes.width)
-    assert space.keys(space.decode(axes.unit(points))) == space.keys(space.decode(unit))
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.5, np.nan]), st.sampled_from([0.0, 0.3, np.nan]),
@@ -340,3 +329,43 @@ def test_a_portfolio_follows_improvements() -> None:
     lazy, keen = search.asked
     assert keen > 2 * lazy
     assert lazy >= 400 * 0.1
+
+
+# Annealing
+
+
+def accepted(rise: float, *, temperature: float = 0.5, broken: float = 0.0) -> float:
+    """Return the share of 4,000 chains at loss 1 that move to a step whose loss is higher."""
+    space = ParameterSpace({"x": Real(0.0, 1.0), "y": Real(0.0, 1.0)})
+    search = begun(Annealing(chains=4000, initial_temperature=temperature), space)
+    first = search.ask(4000)
+    # losses of the beginning have a deviation of 2
+    losses = np.where(np.arange(4000) % 2, 1.0 + 2.0, 1.0 - 2.0)
+    search.tell(trials(first, losses))
+    search._standing[:] = [0.0, 1.0]
+    search._temperature[:] = temperature
+    second = search.ask(4000)
+    told = trials(second, np.full(4000, 1.0 + rise), first=4000)
+    if broken:
+        scores = Scores(
+            losses=told.scores.losses,
+            violations=np.full((4000, 1), broken),
+            feasible=np.zeros(4000, dtype=bool),
+        )
+        told = dataclasses.replace(told, scores=scores)
+    search.tell(told)
+    here, there = space.keys(search._current.take(search._row)), space.keys(second)
+    return float(np.mean([a == b for a, b in zip(here, there, strict=True)]))
+
+
+@pytest.mark.parametrize("rise", [0.2, 1.0, 3.0])
+def test_a_worse_design_is_accepted_by_the_law(rise: float) -> None:
+    """With chance exp(-rise / T), T in units of the deviation of random losses."""
+    assert abs(accepted(rise) - np.exp(-rise / (0.5 * 2.0))) < 0.03
+
+
+def test_better_is_always_accepted_and_infeasible_never() -> None:
+    """Whatever the temperature."""
+    assert accepted(-0.1, temperature=0.02) == 1.0
+    assert accepted(0.0, temperature=0.02) == 1.0
+    assert accepted(-5.0, broken=0.1) == 0.0

@@ -22,7 +22,7 @@ from archwright.explain.figures.style import (
 )
 from archwright.explain.runs import check_goals, goal_columns, progress
 from archwright.search.amounts import number
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

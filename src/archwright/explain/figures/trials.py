@@ -20,7 +20,7 @@ from archwright.explain.columns import (
 )
 from archwright.explain.figures.style import BLUE, GREY, RED, finish, safe
 from archwright.explain.sensitivity import Sensitivity
-from archwright.search.record import Result
+from archwright.search.study import Result
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -23,10 +23,9 @@ from archwright.memory.dram.memory import named_memory
 from archwright.memory.dram.simulation import DramResult, simulate
 from archwright.memory.dram.trace import GENERATED, named_trace
 from archwright.search.amounts import amount
-from archwright.search.environment import Fidelity, Measurements, Metric, digests
+from archwright.search.environments import Fidelity, Measurements, Metric, digests
 from archwright.search.panels import Bars, Panel
-from archwright.search.parameters import Choice, Integer, Ordinal, Parameter
-from archwright.search.space import ParameterSpace
+from archwright.search.space import Choice, Integer, Ordinal, Parameter, ParameterSpace
 from archwright.specification import from_mapping, option, to_mapping
 
 __all__ = [

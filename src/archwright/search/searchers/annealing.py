@@ -64,6 +64,16 @@ class Annealing(Stateful):
         self.cooling = share("cooling", cooling, high=0.9999, above=True)
         self.scale = share("scale", scale, above=True)
 
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: a step of each chain."""
+        return self.chains
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.chains
+
     def _begin(self) -> None:
         self._steps = Steps(self._space, scale=self.scale)
         self._current = self._space.concatenate([])  # rows of chains that have begun
@@ -109,6 +119,18 @@ class Annealing(Stateful):
         for chain in chains[self._temperature[chains] < self.final_temperature]:
             self._temperature[chain] = self.initial_temperature
             self._move(np.array([chain]), self._best, self._best_standing[None, :])
+
+    def learn(self, trials: Trials) -> None:
+        """Begin the chains at the best of trials known beforehand."""
+        if not len(trials):
+            return
+        stood = standing(trials.scores)
+        self._memory.add(trials.designs)
+        for loss in stood[stood[:, 0] == 0, 1]:
+            self._count(float(loss))
+        self._remember_best(trials.designs, stood)
+        best = by_standing(stood)[: self.chains]
+        self._move(np.arange(len(best)), trials.designs.take(best), stood[best])
 
     def _accept(
         self, new: npt.NDArray[Any], old: npt.NDArray[Any], temperature: npt.NDArray[Any]

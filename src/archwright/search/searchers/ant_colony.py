@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError
 from archwright.search.goal import Scores, by_standing, standing
-from archwright.search.parameters import Permutation
+from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
 from archwright.search.searchers.steps import Steps
-from archwright.search.space import ParameterSpace
+from archwright.search.space import ParameterSpace, Permutation
 
 __all__ = ["AntColony"]
 
@@ -56,6 +56,7 @@ class AntColony(Stateful, Generations):
     """
 
     name = "ant_colony"
+    _best: npt.NDArray[np.intp] | None
 
     def __init__(
         self,
@@ -90,6 +91,26 @@ class AntColony(Stateful, Generations):
         self.levels = whole("levels", levels, 2)
         self.together = whole("together", together, 1)
         self.renew = flag("renew", renew)
+
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: an iteration."""
+        return self.ants
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.ants
+
+    def learn(self, trials: Trials) -> None:
+        """Lay pheromone on the paths of trials known beforehand, the best last."""
+        stood = standing(trials.scores)
+        self._memory.add(trials.designs)
+        paths = self._path_of(trials.designs)
+        for at in by_standing(stood)[: self.ants][::-1]:
+            self._best = paths[at].copy()
+            self._best_standing = (float(stood[at, 0]), float(stood[at, 1]))
+            self._reinforce()
 
     def _begin(self) -> None:
         cube = unit_cube(self.name, self._space)
@@ -128,7 +149,7 @@ class AntColony(Stateful, Generations):
             if item.even is None and not cells[row]
         ]
         self._iteration = 0
-        self._best: npt.NDArray[np.intp] | None = None
+        self._best = None
         self._best_standing = (np.inf, np.inf)
         self._paths: npt.NDArray[np.intp] = np.empty((0, len(cells)), dtype=np.intp)
         self._clear()
@@ -179,6 +200,10 @@ class AntColony(Stateful, Generations):
         found = (float(compared[at, 0]), float(compared[at, 1]))
         if self._best is None or found < self._best_standing:
             self._best, self._best_standing = self._paths[at].copy(), found
+        self._reinforce()
+
+    def _reinforce(self) -> None:
+        """Lay pheromone on the best path."""
         rows = np.arange(len(self._cells))
         tau = self.pheromone[rows, self._best]
         self.pheromone[rows, self._best] = tau + self.evaporation * (self._deposited() - tau)

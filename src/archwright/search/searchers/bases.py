@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from archwright.search.goal import Objectives, Scores
-from archwright.search.searcher import Trials
+from archwright.search.searcher import BaseSearcher, Trials
 from archwright.search.searchers.limits import single_loss
 from archwright.search.searchers.memory import Memory
 from archwright.search.space import Space, designs_from, plain_designs
 
-__all__ = ["Generations", "Replayed", "SingleLoss", "Stateful"]
+__all__ = ["Generations", "Replayed", "SingleLoss", "Stateful", "taken"]
 
 
-class SingleLoss(ABC):
+class SingleLoss(BaseSearcher, ABC):
     """Base of searchers with one loss, one generator and a memory of what they asked.
 
     A subclass begins in ``_begin``. Its state is stored (``Stateful``) or replayed (``Replayed``).
     """
-
-    name: ClassVar[str]
 
     def start(
         self,
@@ -44,10 +43,6 @@ class SingleLoss(ABC):
         self._rng = np.random.default_rng(seed)
         self._memory = Memory(space)
         self._begin()
-
-    def step(self) -> bool:
-        """There is no work of its own."""
-        return False
 
     @abstractmethod
     def _begin(self) -> None: ...
@@ -165,6 +160,15 @@ class Generations(ABC):
                 feasible=np.array(part["feasible"], dtype=bool),
             )
             self._told.append(scores)
+
+
+def taken(scores: Scores, rows: npt.NDArray[np.intp]) -> Scores:
+    """Return the scores of some designs."""
+    return Scores(
+        losses=scores.losses[rows],
+        violations=scores.violations[rows],
+        feasible=scores.feasible[rows],
+    )
 
 
 def _joined(parts: list[Scores]) -> Scores:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError
 from archwright.search.goal import Objectives
-from archwright.search.searcher import Proposals, Trials
+from archwright.search.searcher import BaseSearcher, Proposals, Trials
 from archwright.search.searchers.limits import flag
 from archwright.search.space import Space
 from archwright.solve.pareto import nondominated
@@ -18,7 +18,7 @@ from archwright.solve.pareto import nondominated
 __all__ = ["Exhaustive"]
 
 
-class Exhaustive:
+class Exhaustive(BaseSearcher):
     """Enumerate the space in order; finished after the last design.
 
     The right method whenever the space is small enough: its front is the truth.
@@ -32,6 +32,12 @@ class Exhaustive:
     Args:
         screen: ask the bounds first.
     """
+
+    preferred_block = 32
+    preferred_window = 64
+    adaptive = False
+
+    name = "exhaustive"
 
     _rest: Any
     _asked: int
@@ -115,9 +121,12 @@ class Exhaustive:
             self._told = []
         return self._space.concatenate(chosen)
 
-    def step(self) -> bool:
-        """There is no work of its own."""
-        return False
+    def learn(self, trials: Trials) -> None:
+        """Count trials known beforehand for the front that screens."""
+        if self._bound:
+            losses = trials.scores.losses[trials.scores.feasible]
+            losses = np.concatenate([self._front, losses[~np.isnan(losses).any(axis=1)]])
+            self._front = losses[nondominated(losses)]
 
     def state(self) -> dict[str, Any] | None:
         """Return how many designs were asked; when screening None, so that trials are replayed."""

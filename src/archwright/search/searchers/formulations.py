@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
+from archwright.search.searchers.limits import number_of_values
 from archwright.search.searchers.mlp import Mlp
 from archwright.search.searchers.policy import (
     Autoregressive,
@@ -51,6 +52,9 @@ class Formulation(Protocol):
 
     def learn(self, standing: Floats, reward: Callable[[Floats], Floats]) -> None:
         """Take the standing of each design, shape (designs, 2); rewards are made of a batch."""
+
+    def imitate(self, index: Whole, standing: Floats, reward: Callable[[Floats], Floats]) -> None:
+        """Learn from designs that were not drawn, given by the indices of their values."""
 
     def state(self) -> dict[str, Any]:
         """Return plain data."""
@@ -132,6 +136,15 @@ class AtOnce:
         """Learn from the batch just drawn."""
         self.learner.learn(self._actions, self._context, reward(standing))
 
+    def imitate(self, index: Whole, standing: Floats, reward: Callable[[Floats], Floats]) -> None:
+        """Learn from designs as from a batch; a normal policy gets the middle of each bin."""
+        values = np.empty((len(index), len(self._heads)), dtype=np.int64)
+        for h, head in enumerate(self._heads):
+            sizes = [self._sizes[i] for i in head]
+            values[:, h] = np.ravel_multi_index([index[:, i] for i in head], sizes)
+        actions = self.learner.policy.actions(values)
+        self.learner.learn(actions, np.ones((len(index), 1)), reward(standing))
+
     def state(self) -> dict[str, Any]:
         """Return plain data."""
         return {
@@ -193,6 +206,15 @@ class TimeDivision:
         """Keep a step; learn after the last of a pass."""
         self._steps.append((*self._drawn, standing))
         self._place = (self._place + 1) % len(self._sizes)
+        self._learn_pass(reward)
+
+    def imitate(self, index: Whole, standing: Floats, reward: Callable[[Floats], Floats]) -> None:
+        """Begin the walkers at the best designs."""
+        del reward
+        best = np.lexsort((standing[:, 1], standing[:, 0]))[: len(self._settings)]
+        self._settings[: len(best)] = index[best]
+
+    def _learn_pass(self, reward: Callable[[Floats], Floats]) -> None:
         if self._place == 0:
             actions, context, stood = (np.concatenate(p) for p in zip(*self._steps, strict=True))
             self._steps = []
@@ -238,8 +260,8 @@ def value_points(who: str, space: Any) -> list[Floats]:
     for name, item in space.parameters.items():
         if item.size > _MOST_VALUES:
             raise SpecificationError(
-                f"{who}: {name} has {item.size:,.0f} values, expected at most {_MOST_VALUES:,}; "
-                "give a list, or use ppo or cmaes"
+                f"{who}: {name} has {number_of_values(item):,.0f} values, expected at most "
+                f"{_MOST_VALUES:,}; give a list, or use ppo or cmaes"
             )
     return [item.to_unit(item.enumerate()) for item in space.parameters.values()]
 

@@ -1,20 +1,23 @@
-"""A genetic algorithm for one loss, the one of pymoo, driven by ask and tell."""
+"""A genetic algorithm for one loss: tournaments, crossover, mutation; the best survive."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from archwright.search.goal import Objectives
 from archwright.search.searchers.limits import single_loss
-from archwright.search.searchers.pymoo import PymooSearcher
+from archwright.search.searchers.nsga2 import NSGA2
+from archwright.search.space import Space
 
 __all__ = ["Genetic"]
 
 
-class Genetic(PymooSearcher):
+class Genetic(NSGA2):
     """Tournaments, simulated binary crossover and polynomial mutation; the best survive.
 
-    Feasible designs come before infeasible ones, and those by their total violation.
+    Feasible designs come before infeasible ones, and those by their total violation. NSGA-II with
+    one loss, and larger steps.
 
     >>> from archwright.search import Budget, Goal, Study
     >>> from archwright.testing import toy_environment
@@ -24,10 +27,11 @@ class Genetic(PymooSearcher):
     True
 
     Args:
-        population: designs a generation, at least 2.
+        population: designs that survive in the end, at least 2.
+        startup: random designs at the beginning; None for half of the population.
         crossover_probability: chance that a pair of parents mates.
         crossover_eta: distribution index of simulated binary crossover; larger is more local.
-        mutation_probability: chance of each coordinate to mutate; None for one over their number.
+        mutation_probability: chance of each parameter to mutate; None for one over their number.
         mutation_eta: distribution index of polynomial mutation.
     """
 
@@ -37,6 +41,7 @@ class Genetic(PymooSearcher):
         self,
         *,
         population: int = 32,
+        startup: int | None = None,
         crossover_probability: float = 0.9,
         crossover_eta: float = 3.0,
         mutation_probability: float | None = None,
@@ -44,17 +49,25 @@ class Genetic(PymooSearcher):
     ) -> None:
         super().__init__(
             population=population,
+            startup=startup,
             crossover_probability=crossover_probability,
             crossover_eta=crossover_eta,
             mutation_probability=mutation_probability,
             mutation_eta=mutation_eta,
         )
 
-    def _check(self, objectives: Objectives) -> None:
+    def start(
+        self,
+        space: Space,
+        objectives: Objectives,
+        *,
+        seed: int,
+        capabilities: Mapping[str, Any],
+    ) -> None:
+        """Begin.
+
+        Raises:
+            SpecificationError: the goal has several losses, or the space has no unit cube.
+        """
         single_loss(self.name, objectives)
-
-    def _algorithm(self, losses: int, **operators: Any) -> Any:
-        from pymoo.algorithms.soo.nonconvex.ga import GA
-
-        del losses
-        return GA(pop_size=self.population, **operators)
+        super().start(space, objectives, seed=seed, capabilities=capabilities)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError
-from archwright.search.goal import Scores, standing
-from archwright.search.searchers.bases import Generations, Stateful
+from archwright.search.goal import Scores, by_standing, standing
+from archwright.search.searcher import Trials
+from archwright.search.searchers.bases import Generations, Stateful, taken
 from archwright.search.searchers.limits import flag, share, unit_cube, whole
 from archwright.search.searchers.selection import tournament
 from archwright.search.space import ParameterSpace, designs_from, plain_designs
@@ -109,6 +110,23 @@ class GeneticGray(Stateful, Generations):
         if real_bits > 48:
             raise SpecificationError(f"real_bits: expected at most 48, found {real_bits}")
         self.renew = flag("renew", renew)
+
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: a generation."""
+        return self.population
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.population
+
+    def learn(self, trials: Trials) -> None:
+        """Take the best of trials known beforehand for the first generation."""
+        stood = standing(trials.scores)
+        best = by_standing(stood)[: self.population]
+        self._memory.add(trials.designs)
+        self._learn(trials.designs.take(best), taken(trials.scores, best))
 
     def _begin(self) -> None:
         self._cube = unit_cube(self.name, self._space)

@@ -7,7 +7,15 @@ from typing import Any
 from archwright.errors import SpecificationError
 from archwright.search.goal import Objectives
 
-__all__ = ["SEVERAL_LOSSES", "flag", "share", "single_loss", "unit_cube", "whole"]
+__all__ = [
+    "SEVERAL_LOSSES",
+    "flag",
+    "number_of_values",
+    "share",
+    "single_loss",
+    "unit_cube",
+    "whole",
+]
 
 SEVERAL_LOSSES = ("nsga2", "nsga3", "gp", "tpe", "random", "exhaustive")
 """Searchers that take several losses."""
@@ -24,6 +32,19 @@ def whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecificationError(f"{name}: expected a whole number from {least}, found {value!r}")
     return value
+
+
+def number_of_values(item: Any) -> float:
+    """Return how many values a parameter has; infinite where a float cannot say it.
+
+    >>> from archwright.search import Integer, Permutation
+    >>> number_of_values(Integer(1, 9)), number_of_values(Permutation(171))
+    (9.0, inf)
+    """
+    try:
+        return float(item.size)
+    except OverflowError:
+        return float("inf")
 
 
 def flag(name: str, value: Any) -> bool:

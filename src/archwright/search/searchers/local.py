@@ -56,6 +56,24 @@ class LocalSearch(Stateful):
         self.starts = whole("starts", starts, 1)
         self.climbs = whole("climbs", climbs, 1)
 
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: one of each climb."""
+        return self.climbs
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.climbs
+
+    def learn(self, trials: Trials) -> None:
+        """Begin the climbs at the best of trials known beforehand."""
+        stood = standing(trials.scores)
+        self._memory.add(trials.designs)
+        best = by_standing(stood)[: self.climbs]
+        for climb, at in zip(self._climbs, best, strict=False):
+            climb.begin(trials.designs.take(np.array([at])), stood[at])
+
     def _begin(self) -> None:
         self._climbs = [_Climb(self) for _ in range(self.climbs)]
         self._flight: deque[list[int]] = deque()  # [climb, neighborhood, trials] of each part
@@ -142,6 +160,11 @@ class _Climb:
             self._found, self._found_score = designs.take(np.array([at])), found
         if self._first and len(self._here) and self._improved:
             self._move()
+
+    def begin(self, design: Any, score: npt.NDArray[np.float64]) -> None:
+        """Climb from a design that is known."""
+        self._found, self._found_score = design, (float(score[0]), float(score[1]))
+        self._move()
 
     @property
     def _improved(self) -> bool:

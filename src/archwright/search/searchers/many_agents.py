@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Scores, ranks, standing
+from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.formulations import (
     FORMULATIONS,
@@ -177,6 +178,27 @@ class ManyAgents(Stateful, Generations):
             )
         )
         self._clear()
+
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: a batch between two updates."""
+        return self.batch
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.batch
+
+    def learn(self, trials: Trials) -> None:
+        """Learn from trials known beforehand as from a batch."""
+        unit = self._cube.encode(trials.designs)
+        index = np.empty((len(unit), len(self._values)), dtype=np.int64)
+        at = 0
+        for column, values in enumerate(self._values):
+            here = unit[:, None, at : at + values.shape[1]]
+            index[:, column] = np.abs(here - values).sum(axis=2).argmin(axis=1)
+            at += values.shape[1]
+        self._shared.imitate(index, standing(trials.scores), self._rewards)
 
     def _breed(self) -> Any:
         index = self._shared.draw()

@@ -44,6 +44,9 @@ class Policy(Protocol):
     def values(self, actions: Floats) -> npt.NDArray[np.int64]:
         """Return the index of the value that each action stands for, shape (n, heads)."""
 
+    def actions(self, values: npt.NDArray[np.int64]) -> Floats:
+        """Return an action that stands for each value, shape (n, heads)."""
+
     def terms(self, actions: Floats, context: Floats) -> tuple[Floats, Floats]:
         """Return log-probability and entropy of each head, both of shape (n, heads)."""
 
@@ -79,6 +82,10 @@ class _Categorical(ABC):
     def values(self, actions: Floats) -> npt.NDArray[np.int64]:
         """Return the actions as whole numbers."""
         return actions.astype(np.int64)
+
+    def actions(self, values: npt.NDArray[np.int64]) -> Floats:
+        """Return the values as actions."""
+        return values.astype(np.float64)
 
     def probabilities(self, context: Floats) -> list[Floats]:
         """Return the probabilities of each head, shape (n, size); at the first values before."""
@@ -293,6 +300,10 @@ class BinnedNormal:
             np.int64
         )
         return bins
+
+    def actions(self, values: npt.NDArray[np.int64]) -> Floats:
+        """Return the middle of each value's bin."""
+        return np.asarray((values + 0.5) / np.array(self.sizes) * 2.0 - 1.0)
 
     def terms(self, actions: Floats, context: Floats) -> tuple[Floats, Floats]:
         """Return log-density and entropy of each head."""

@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Objectives, Scores, standing
-from archwright.search.searcher import Proposals, Searcher, Trials, make_searcher
+from archwright.search.searcher import BaseSearcher, Proposals, Searcher, Trials, make_searcher
+from archwright.search.searchers.bases import taken
 from archwright.search.searchers.limits import share
 from archwright.search.space import Space
 
 __all__ = ["Portfolio"]
 
 
-class Portfolio:
+class Portfolio(BaseSearcher):
     """Ask several searchers in turn, more often those that improved the result of late.
 
     An improvement is a trial better than every one before, or with several losses one that no
@@ -44,6 +45,8 @@ class Portfolio:
     """
 
     name = "portfolio"
+    preferred_block = 4
+    preferred_window = 8
 
     def __init__(
         self,
@@ -132,6 +135,14 @@ class Portfolio:
                 self._flight.popleft()
             first = stop
 
+    def learn(self, trials: Trials) -> None:
+        """Let every searcher learn trials known beforehand."""
+        self._improvements(trials.scores)
+        for searcher in self._made:
+            learn = getattr(searcher, "learn", None)
+            if learn is not None:
+                learn(trials)
+
     def step(self) -> bool:
         """Let the first searcher that has work of its own do one unit."""
         return any(searcher.step() for searcher in self._made)
@@ -182,15 +193,10 @@ class Portfolio:
 
 
 def _part(trials: Trials, rows: npt.NDArray[np.intp]) -> Trials:
-    scores = trials.scores
     return Trials(
         numbers=trials.numbers[rows],
         designs=trials.designs.take(rows),
-        scores=Scores(
-            losses=scores.losses[rows],
-            violations=scores.violations[rows],
-            feasible=scores.feasible[rows],
-        ),
+        scores=taken(trials.scores, rows),
         fidelity=tuple(trials.fidelity[i] for i in rows),
         parents=trials.parents[rows],
         repeats=trials.repeats[rows],

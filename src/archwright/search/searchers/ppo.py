@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import MissingExtraError
-from archwright.search.goal import Scores, ranks, standing
-from archwright.search.searcher import isolated_rng
-from archwright.search.searchers.bases import Generations, Replayed, SingleLoss
+from archwright.search.goal import Scores, by_standing, ranks, standing
+from archwright.search.searcher import Trials, isolated_rng
+from archwright.search.searchers.bases import Generations, Replayed, SingleLoss, taken
 from archwright.search.searchers.limits import share, unit_cube, whole
 from archwright.search.space import ParameterSpace
 
@@ -109,6 +109,35 @@ class PPO(Replayed, SingleLoss, Generations):
             )
             self._library.set_logger(Logger(folder=None, output_formats=[]))
         self._clear()
+
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: a rollout."""
+        return self.rollout
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.rollout
+
+    def learn(self, trials: Trials) -> None:
+        """Learn from the best of trials known beforehand as from a rollout."""
+        if not len(trials):
+            return
+        torch = self._torch
+        best = np.resize(
+            by_standing(standing(trials.scores)), self.rollout
+        )  # all, again and again
+        unit = self._cube.encode(trials.designs.take(best))
+        if self._counts is None:
+            actions = torch.as_tensor(unit * 2.0 - 1.0, dtype=torch.float32)
+        else:
+            actions = torch.as_tensor(np.floor(unit * self._counts).astype(np.int64))
+        seen = torch.zeros(self.rollout, 1)
+        with self._own_randomness(), torch.no_grad():
+            values, logs, _ = self._library.policy.evaluate_actions(seen, actions)
+        self._actions, self._values, self._logs = actions, values, logs
+        self._learn(None, taken(trials.scores, best))
 
     def _breed(self) -> Any:
         torch = self._torch

@@ -1,4 +1,4 @@
-"""Drives the genetic algorithms of pymoo by ask and tell, a generation at a time."""
+"""Drives algorithms of pymoo by ask and tell, a generation at a time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from archwright.errors import MissingExtraError
 from archwright.search.goal import Objectives, Scores
-from archwright.search.searchers.bases import Generations, Replayed
+from archwright.search.searcher import BaseSearcher, Trials
+from archwright.search.searchers.bases import Generations, Replayed, taken
+from archwright.search.searchers.fronts import merit
 from archwright.search.searchers.limits import share, unit_cube, whole
 from archwright.search.searchers.memory import Memory
 from archwright.search.searchers.steps import Steps
@@ -22,7 +25,7 @@ __all__ = ["PymooSearcher"]
 _UNEVALUABLE = 1e9  # constraint violation of a design that nothing is known of
 
 
-class PymooSearcher(Replayed, Generations):
+class PymooSearcher(Replayed, Generations, BaseSearcher):
     """Base of the searchers that are algorithms of pymoo.
 
     They work on the unit cube, so every kind of parameter moves; offspring are snapped to legal
@@ -36,8 +39,6 @@ class PymooSearcher(Replayed, Generations):
         mutation_probability: chance of each coordinate to mutate; None for one over their number.
         mutation_eta: distribution index of polynomial mutation.
     """
-
-    name: ClassVar[str]
 
     def __init__(
         self,
@@ -59,6 +60,16 @@ class PymooSearcher(Replayed, Generations):
         self._pymoo_seconds = 0.0
 
     @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: a generation."""
+        return self.population
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return self.population
+
+    @property
     def pymoo_seconds(self) -> float:
         """Seconds spent inside pymoo, for benchmarks."""
         return self._pymoo_seconds
@@ -74,53 +85,37 @@ class PymooSearcher(Replayed, Generations):
         """Begin with a random generation.
 
         Raises:
+            MissingExtraError: pymoo is not installed.
             SpecificationError: the space has no unit cube, or the goal does not suit.
         """
         del capabilities
-        cube = unit_cube(self.name, space)
+        self._space = unit_cube(self.name, space)
         self._check(objectives)
-        self._space = cube
+        self._objectives, self._seed = objectives, seed
         self._memory = Memory(space)
+        self._rng = np.random.default_rng([seed, 1])
+        self._steps = Steps(space)
+        self._given: tuple[Any, Scores] | None = None  # known designs of the first generation
         self._clear()
         started = time.perf_counter()
-        from pymoo.core.problem import Problem
-        from pymoo.core.repair import Repair
-        from pymoo.operators.crossover.sbx import SBX
-        from pymoo.operators.mutation.pm import PM
-
-        searcher, memory, steps = self, self._memory, Steps(space)
-        rng = np.random.default_rng([seed, 1])
-
-        class Snap(Repair):  # type: ignore[misc]
-            def _do(self, problem: Any, x: Any, **_: Any) -> Any:
-                del problem
-                started = time.perf_counter()
-                designs = memory.renew(
-                    cube.decode(x), lambda some: steps(rng, some), rng, tries=4, add=False
-                )
-                snapped = cube.encode(designs)
-                searcher._pymoo_seconds -= time.perf_counter() - started  # this part is ours
-                return snapped
-
-        problem = Problem(
-            n_var=cube.width,
-            n_obj=len(objectives.losses),
-            n_ieq_constr=len(objectives.constraints),
-            xl=0.0,
-            xu=1.0,
-        )
-        first = cube.encode(space.sample(np.random.default_rng(seed), self.population))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._pymoo = self._algorithm(
-                len(objectives.losses),
-                sampling=first,
-                crossover=SBX(prob=self.crossover_probability, eta=self.crossover_eta),
-                mutation=PM(prob=1.0, prob_var=self.mutation_probability, eta=self.mutation_eta),
-                repair=Snap(),
-            )
-            self._pymoo.setup(problem, seed=seed % 2**32, termination=("n_gen", 2**31))
+        try:
+            import pymoo  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError(f"the searcher {self.name}", "pymoo") from error
+        self._first = space.sample(np.random.default_rng(seed), self.population)
+        self._setup()
         self._pymoo_seconds += time.perf_counter() - started
+
+    def learn(self, trials: Trials) -> None:
+        """Put the best of trials known beforehand into the first generation, unmeasured."""
+        rows = np.argsort(merit(trials.scores), kind="stable")[: self.population]
+        known = trials.designs.take(rows)
+        self._memory.add(known)
+        drawn = self._first.take(np.flatnonzero(self._memory.new(self._first)))
+        drawn = drawn.take(np.arange(min(len(drawn), self.population - len(known))))
+        self._first = self._space.concatenate([known, drawn])
+        self._given = (known, taken(trials.scores, rows))
+        self._setup()
 
     def _check(self, objectives: Objectives) -> None:
         """Refuse a goal that the algorithm cannot take."""
@@ -129,20 +124,70 @@ class PymooSearcher(Replayed, Generations):
     def _algorithm(self, losses: int, **operators: Any) -> Any:
         """Return the algorithm of pymoo."""
 
+    def _setup(self) -> None:
+        """Make the algorithm, with its first generation."""
+        from pymoo.core.problem import Problem
+        from pymoo.core.repair import Repair
+        from pymoo.operators.crossover.sbx import SBX
+        from pymoo.operators.mutation.pm import PM
+
+        searcher, objectives = self, self._objectives
+
+        class Snap(Repair):  # type: ignore[misc]
+            def _do(self, problem: Any, x: Any, **_: Any) -> Any:
+                del problem
+                started = time.perf_counter()
+                designs = searcher._space.decode(x)
+                if not searcher._begun:
+                    return searcher._space.encode(designs)
+                designs = searcher._memory.renew(
+                    designs, searcher._change, searcher._rng, tries=4, add=False
+                )
+                snapped = searcher._space.encode(designs)
+                searcher._pymoo_seconds -= time.perf_counter() - started  # this part is ours
+                return snapped
+
+        problem = Problem(
+            n_var=self._space.width,
+            n_obj=len(objectives.losses),
+            n_ieq_constr=len(objectives.constraints),
+            xl=0.0,
+            xu=1.0,
+        )
+        self._begun = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._pymoo = self._algorithm(
+                len(objectives.losses),
+                sampling=self._space.encode(self._first),
+                crossover=SBX(prob=self.crossover_probability, eta=self.crossover_eta),
+                mutation=PM(prob=1.0, prob_var=self.mutation_probability, eta=self.mutation_eta),
+                repair=Snap(),
+            )
+            self._pymoo.setup(problem, seed=self._seed % 2**32, termination=("n_gen", 2**31))
+
     def _breed(self) -> Any:
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._individuals = self._pymoo.infill()
+        self._begun = True
         self._pymoo_seconds += time.perf_counter() - started
         if self._individuals is None or not len(self._individuals):
             return self._space.concatenate([])
         designs = self._space.decode(self._individuals.get("X"))
+        if self._given is not None:
+            fresh = np.flatnonzero(self._memory.new(designs))
+            if not len(fresh):
+                self._learn(self._space.concatenate([]), _nothing(self._objectives))
+                return self._breed()
+            designs = designs.take(fresh)
         self._memory.add(designs)
         return designs
 
     def _learn(self, designs: Any, scores: Scores) -> None:
-        del designs
+        if self._given is not None:
+            scores = self._with_known(designs, scores)
         losses, violations = scores.losses, scores.violations
         bad = np.asarray(np.isnan(losses).any(axis=1))
         if bad.any() or np.isnan(violations).any():
@@ -160,6 +205,29 @@ class PymooSearcher(Replayed, Generations):
             self._pymoo.advance(infills=self._individuals)
         self._pymoo_seconds += time.perf_counter() - started
 
-    def step(self) -> bool:
-        """There is no work of its own."""
-        return False
+    def _with_known(self, designs: Any, scores: Scores) -> Scores:
+        """Return the scores of the first generation: those known and those just told."""
+        assert self._given is not None
+        known, its = self._given
+        self._given = None
+        every = self._space.decode(self._individuals.get("X"))
+        keys = self._space.keys(self._space.concatenate([known, designs]))
+        place = {key: i for i, key in enumerate(keys)}
+        rows = np.array([place[key] for key in self._space.keys(every)], dtype=np.intp)
+        joined = Scores(
+            losses=np.concatenate([its.losses, scores.losses]),
+            violations=np.concatenate([its.violations, scores.violations]),
+            feasible=np.concatenate([its.feasible, scores.feasible]),
+        )
+        return taken(joined, rows)
+
+    def _change(self, designs: Any) -> Any:
+        return self._steps(self._rng, designs)
+
+
+def _nothing(objectives: Objectives) -> Scores:
+    return Scores(
+        losses=np.empty((0, len(objectives.losses))),
+        violations=np.empty((0, len(objectives.constraints))),
+        feasible=np.empty(0, dtype=bool),
+    )

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from archwright.search.goal import Objectives
-from archwright.search.searcher import Trials
+from archwright.search.searcher import BaseSearcher, Trials
 from archwright.search.space import Space
 
 __all__ = ["RandomSearch"]
 
 
-class RandomSearch:
+class RandomSearch(BaseSearcher):
     """Draw designs uniformly and independently. Never finishes by itself."""
+
+    name = "random"
+    preferred_block = 32
+    preferred_window = 64
+    adaptive = False
 
     def start(
         self,
@@ -37,9 +42,8 @@ class RandomSearch:
     def tell(self, trials: Trials) -> None:
         """Learn nothing."""
 
-    def step(self) -> bool:
-        """There is no work of its own."""
-        return False
+    def learn(self, trials: Trials) -> None:
+        """Learn nothing."""
 
     def state(self) -> dict[str, Any]:
         """Return the state of the generator."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from archwright.search.goal import standing
+from archwright.search.goal import by_standing, standing
 from archwright.search.searcher import Trials
 from archwright.search.searchers.bases import Stateful
 from archwright.search.searchers.limits import share, whole
@@ -48,6 +48,17 @@ class RegularizedEvolution(Stateful):
         if sample > population:
             whole("population", population, sample)
         self.scale = share("scale", scale, above=True)
+
+    preferred_block = 8
+    preferred_window = 8
+
+    def learn(self, trials: Trials) -> None:
+        """Let the best of trials known beforehand be the first population, the best youngest."""
+        self._memory.add(trials.designs)
+        best = by_standing(standing(trials.scores))[: self.population][::-1]
+        self._living = trials.designs.take(best)
+        self._standing = standing(trials.scores)[best]
+        self._first = len(best)
 
     def _begin(self) -> None:
         self._steps = Steps(self._space, scale=self.scale)

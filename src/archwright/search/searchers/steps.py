@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archwright.search.parameters import Choice, Integer, Permutation, Real
-from archwright.search.space import Designs, ParameterSpace, Space
+from archwright.search.searchers.limits import number_of_values
+from archwright.search.space import (
+    Choice,
+    Designs,
+    Integer,
+    ParameterSpace,
+    Permutation,
+    Real,
+    Space,
+)
 
 __all__ = ["Steps"]
 
@@ -45,7 +53,7 @@ class Steps:
         widths = np.array([item.width for item in items])
         self._first = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.intp)
         self._movable = np.array([item.size > 1 for item in items])
-        self._count = np.array([item.size for item in items], dtype=np.float64)
+        self._count = np.array([number_of_values(item) for item in items])
         self._kind = np.array([_kind(item) for item in items])
         self._kinds = set(self._kind.tolist())
         self._items = items

@@ -7,7 +7,7 @@ from typing import Any
 
 from archwright.errors import SpecificationError, unknown
 from archwright.search.goal import Objectives, Scores, order
-from archwright.search.searcher import Proposals
+from archwright.search.searcher import Proposals, Trials
 from archwright.search.searchers.bases import Generations, Stateful
 from archwright.search.searchers.limits import share, whole
 from archwright.search.space import Space, designs_from, plain_designs
@@ -79,6 +79,21 @@ class SuccessiveHalving(Stateful, Generations):
             )
         super().start(space, objectives, seed=seed, capabilities=capabilities)
 
+    @property
+    def preferred_block(self) -> int:  # type: ignore[override]
+        """Designs to ask together: they wait for their rung only."""
+        return 9
+
+    @property
+    def preferred_window(self) -> int:  # type: ignore[override]
+        """Designs in flight."""
+        return 27
+
+    def learn(self, trials: Trials) -> None:
+        """Put the best of trials known beforehand into the first rung; other fidelities differ."""
+        best = order(trials.scores)[: self.plan(0)[0][1] // 2]
+        self._known = trials.designs.take(best)
+
     def plan(self, bracket: int) -> list[tuple[str, int]]:
         """Return (fidelity, designs) of each rung of a bracket, after ``start``."""
         del bracket
@@ -97,6 +112,7 @@ class SuccessiveHalving(Stateful, Generations):
     def _begin(self) -> None:
         self._bracket, self._rung = 0, 0
         self._promoted = self._space.concatenate([])
+        self._known = self._space.concatenate([])
         self._fidelity = self._rungs[0]
         self._clear()
 
@@ -105,7 +121,9 @@ class SuccessiveHalving(Stateful, Generations):
         self._fidelity = rung[0]
         if self._rung:
             return self._promoted
-        drawn = self._space.sample(self._rng, rung[1])
+        known, self._known = self._known, self._space.concatenate([])
+        drawn = self._space.sample(self._rng, rung[1] - len(known))
+        drawn = self._space.concatenate([known, drawn])
         return self._memory.renew(
             drawn, lambda some: self._space.sample(self._rng, len(some)), self._rng
         )
@@ -123,6 +141,7 @@ class SuccessiveHalving(Stateful, Generations):
             "bracket": self._bracket,
             "rung": self._rung,
             "fidelity": self._fidelity,
+            "known": plain_designs(self._space, self._known),
             "promoted": plain_designs(self._space, self._promoted),
             **self._save_generation(),
         }
@@ -131,6 +150,7 @@ class SuccessiveHalving(Stateful, Generations):
         self._bracket, self._rung = state["bracket"], state["rung"]
         self._fidelity = state["fidelity"]
         self._promoted = designs_from(self._space, state["promoted"])
+        self._known = designs_from(self._space, state["known"])
         self._load_generation(state)
 
 

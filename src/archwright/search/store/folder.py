@@ -14,7 +14,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from archwright.search.store.reading import (
     check_order,
     digest,
     join_tables,
+    read_ahead,
     read_commits,
     read_part,
     read_snapshot,
@@ -56,6 +57,7 @@ class Store:
         folder: the folder.
         schema: columns of the trials.
         recorded: the trials found on opening, in order.
+        ahead: trials found that were measured ahead of others.
         notes: what was healed on opening, one sentence each.
     """
 
@@ -64,6 +66,7 @@ class Store:
     disk: Disk
     lock: Lock
     recorded: pa.Table
+    ahead: pa.Table
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -75,6 +78,7 @@ class Store:
         *,
         files: Mapping[str, str] | None = None,
         disk: Disk | None = None,
+        canonical: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     ) -> Store:
         """Create the folder, or open it to continue the same study.
 
@@ -84,6 +88,7 @@ class Store:
             schema: columns of the trials.
             files: further files to write on creation, such as ``study.toml``.
             disk: the file layer.
+            canonical: gives the part of ``study`` that must be equal.
 
         Raises:
             StoreError: the folder is foreign, locked, damaged or of a newer format, or holds a
@@ -110,7 +115,7 @@ class Store:
             if not marker.exists():
                 _create(folder, study, schema, files or {}, disk)
             else:
-                _check_same(folder, study)
+                _check_same(folder, canonical, study)
             return cls._continue(folder, schema, disk, lock)
         except BaseException:
             lock.release()
@@ -138,14 +143,18 @@ class Store:
             else:
                 disk.unlink(path)
         fresh = trials_after(content.batches, commits[-1]["last"] if commits else -1)
-        store = cls(folder, schema, disk, lock, join_tables(schema, sealed, fresh), notes)
-        check_order(store.recorded, folder)
+        table = join_tables(schema, sealed, fresh)
+        check_order(table, folder)
+        _cut_ahead(folder, schema, disk, notes)
+        ahead = read_ahead(folder, schema, table)
+        store = cls(folder, schema, disk, lock, table, ahead, notes)
         store._commits = commits
         store._origin = origin
-        collected = store.collect(store.recorded)
+        collected = store.collect(pa.concat_tables([store.recorded, ahead]))
         if collected:
             notes.append(f"removed {collected} artifacts that no trial names")
         store._tail = Tail(path, schema.arrow, disk, sequence=len(content.batches))
+        store._ahead = None
         store._pending = fresh
         store._rows = sum(batch.num_rows for batch in fresh)
         if len(fresh) < len(content.batches):  # killed between a seal and its new tail
@@ -156,7 +165,7 @@ class Store:
         store._error = None
         store._mutex = threading.Lock()
         store._stop = threading.Event()
-        store._heart = threading.Thread(target=store._beat, daemon=True)
+        store._heart = threading.Thread(target=store._beat, daemon=True, name="archwright-heart")
         store._heart.start()
         return store
 
@@ -177,6 +186,36 @@ class Store:
             self._rows += batch.num_rows
         if self._rows >= SEAL_ROWS or time.monotonic() - self._sealed_at > SEAL_SECONDS:
             self.seal()
+
+    def append_ahead(self, columns: Mapping[str, Any]) -> None:
+        """Flush rows of trials before which others are still out; their place is the table.
+
+        Raises:
+            StoreError: the disk refuses; what was flushed before stays.
+        """
+        batch = self.schema.batch(columns)
+        with self._mutex:
+            self._ready()
+            try:
+                if self._ahead is None:
+                    path = self.folder / "ahead.arrows"
+                    known = read_tail(path, self.schema.arrow).batches if path.exists() else []
+                    self._ahead = Tail(path, self.schema.arrow, self.disk, sequence=len(known))
+                self._ahead.append(batch)
+            except OSError as error:
+                raise unwritable(self.folder, error) from error
+
+    def forget_ahead(self) -> None:
+        """Begin the file of trials ahead anew: the table has all of them."""
+        with self._mutex:
+            self._ready()
+            try:
+                if self._ahead is not None:
+                    self._ahead.restart()
+                elif (self.folder / "ahead.arrows").exists():
+                    self.disk.unlink(self.folder / "ahead.arrows")
+            except OSError as error:
+                raise unwritable(self.folder, error) from error
 
     def seal(self) -> None:
         """Turn the tail into a durable part."""
@@ -246,6 +285,8 @@ class Store:
             self._heart.join()
             try:
                 self._tail.close()
+                if self._ahead is not None:
+                    self._ahead.close()
             finally:
                 self.lock.release()
 
@@ -287,6 +328,8 @@ class Store:
             with self._mutex:
                 try:
                     self._tail.sync()
+                    if self._ahead is not None:
+                        self._ahead.sync()
                     self.lock.beat()
                 except OSError as error:
                     self._error = unwritable(self.folder, error)
@@ -304,6 +347,7 @@ class Store:
     _commits: list[dict[str, Any]] = field(init=False, repr=False)
     _origin: str = field(init=False, repr=False)
     _tail: Tail = field(init=False, repr=False)
+    _ahead: Tail | None = field(init=False, repr=False)
     _pending: list[pa.RecordBatch] = field(init=False, repr=False)
     _rows: int = field(init=False, repr=False)
     _sealed_at: float = field(init=False, repr=False)
@@ -345,6 +389,7 @@ def _create(
             "constraints": list(schema.constraints),
             **({"artifacts": list(schema.artifacts)} if schema.artifacts else {}),
             **({"fidelities": list(schema.fidelities)} if schema.fidelities else {}),
+            **({"told": True} if schema.told else {}),
         },
     }
     record["sha256"] = digest(record)
@@ -353,8 +398,12 @@ def _create(
         disk.sync_folder(parent)
 
 
-def _check_same(folder: Path, study: Mapping[str, Any]) -> None:
-    stored = read_study(folder)["study"]
+def _check_same(
+    folder: Path,
+    canonical: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    given: Mapping[str, Any],
+) -> None:
+    stored, study = canonical(read_study(folder)["study"]), canonical(given)
     if digest(stored) == digest(study):
         return
     lines = differences(stored, study)
@@ -382,7 +431,8 @@ def differences(stored: Any, given: Any, path: str = "") -> list[str]:
 
 
 def _is_own(name: str, known: set[str]) -> bool:
-    return name in known or name.endswith(".tmp") or name in ("study.toml", "origin.json")
+    own = {*known, "study.toml", "origin.json", "start.json"}
+    return name in own or name.endswith(".tmp")
 
 
 def _set_aside_orphans(
@@ -400,6 +450,20 @@ def _set_aside_orphans(
             moved = True
     if moved:
         disk.sync_folder(folder / "trials")
+
+
+def _cut_ahead(folder: Path, schema: TableSchema, disk: Disk, notes: list[str]) -> None:
+    """Cut the torn end of the file of trials ahead, as a kill leaves it."""
+    path = folder / "ahead.arrows"
+    if not path.exists():
+        return
+    content = read_tail(path, schema.arrow)
+    if content.torn:
+        notes.append(f"cut {content.torn} bytes of a torn batch of {path.name}")
+        if content.length:
+            disk.truncate(path, content.length)
+        else:
+            disk.unlink(path)
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -60,8 +60,12 @@ class Lock:
             ) from error
         self.fence: int = 1 + (owner["fence"] if owner else 0)
         """Grows with each owner."""
+        try:
+            self._write()
+        except BaseException:  # a full disk: give back what was just taken
+            os.close(self._handle)
+            raise
         _held.add(self)
-        self._write()
 
     def beat(self) -> None:
         """Say that the owner is alive.
@@ -92,7 +96,7 @@ class Lock:
     def release(self) -> None:
         """Give the lock up; what another process has taken over stays its own."""
         _held.discard(self)
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError, OSError):
             self.check()
             os.ftruncate(self._handle, 0)
         fcntl.flock(self._handle, fcntl.LOCK_UN)  # a forked child may not have closed its copy yet

@@ -21,6 +21,7 @@ __all__ = [
     "check_order",
     "digest",
     "join_tables",
+    "read_ahead",
     "read_commits",
     "read_part",
     "read_snapshot",
@@ -79,7 +80,26 @@ def read_trials(folder: Path) -> pa.Table:
             break  # else a seal came between the two reads: look again
     table = join_tables(schema, [read_part(folder, c, schema) for c in commits], fresh)
     check_order(table, folder)
-    return table
+    ahead = read_ahead(folder, schema, table)
+    return pa.concat_tables([table, ahead]).combine_chunks() if len(ahead) else table
+
+
+def read_ahead(folder: Path, schema: TableSchema, table: pa.Table) -> pa.Table:
+    """Return the trials that were measured ahead of others, which a table does not have yet.
+
+    They are in order; each trial stands there once, with all its replicates.
+    """
+    path = folder / "ahead.arrows"
+    batches = read_tail(path, schema.arrow).batches if path.exists() else []
+    found = pa.Table.from_batches(batches, schema=schema.arrow)
+    if not len(found):
+        return found
+    last = table["trial"][-1].as_py() if len(table) else -1
+    trials, replicates = found["trial"].to_pylist(), found["replicate"].to_pylist()
+    places = {
+        key: row for row, key in enumerate(zip(trials, replicates, strict=True)) if key[0] > last
+    }
+    return found.take(pa.array([places[key] for key in sorted(places)], type=pa.int64()))
 
 
 def stored_schema(record: Mapping[str, Any]) -> TableSchema:
@@ -92,6 +112,7 @@ def stored_schema(record: Mapping[str, Any]) -> TableSchema:
         columns["constraints"],
         columns.get("artifacts", ()),
         columns.get("fidelities", ()),
+        columns.get("told", False),
     )
 
 

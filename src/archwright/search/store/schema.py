@@ -16,8 +16,9 @@ from archwright.errors import StoreError
 
 __all__ = ["STATES", "TableSchema", "checksum"]
 
-STATES = ("complete", "infeasible", "repeat")
-"""``complete``: measured; ``infeasible``: by the environment or a limit; ``repeat``: copied."""
+STATES = ("complete", "infeasible", "repeat", "failed", "known")
+"""``complete``: measured; ``infeasible``: by the environment or a limit; ``repeat``: copied;
+``failed``: raised, died or took too long; ``known``: given with its results, not measured here."""
 
 _ARROW = {
     "int": pa.int64(),
@@ -39,6 +40,7 @@ class TableSchema:
         constraints: names of constraints.
         artifacts: names of the files a trial may leave; a column holds their digests.
         fidelities: names of the fidelities where there are several, the truest last.
+        told: whether a column says at which place each trial was told.
     """
 
     parameters: Mapping[str, str]
@@ -47,6 +49,7 @@ class TableSchema:
     constraints: Sequence[str]
     artifacts: Sequence[str] = ()
     fidelities: Sequence[str] = ()
+    told: bool = False
 
     @cached_property
     def arrow(self) -> pa.Schema:
@@ -59,6 +62,8 @@ class TableSchema:
             pa.field("fidelity", pa.string(), nullable=False),
             pa.field("seed", pa.uint64(), nullable=False),
         ]
+        if self.told:
+            fields.append(pa.field("told", pa.int64(), nullable=False))
         fields += [pa.field(f"param.{n}", _ARROW[t]) for n, t in self.parameters.items()]
         for name in self.metrics:
             for suffix in ("", ".low", ".high"):

@@ -1,138 +1,25 @@
-"""Design spaces: what may vary, and batches of designs drawn from it."""
+"""The space of named parameters, with conditions and arithmetic limits between them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from archwright.errors import SpecificationError, unknown
-from archwright.search.expression import Expression
-from archwright.search.parameters import Codes, Parameter, described
+from archwright.search.space.design import Designs
+from archwright.search.space.enumeration import Enumeration
+from archwright.search.space.expression import Expression
+from archwright.search.space.parameters import Codes, Parameter
+from archwright.search.space.reading import described
 
-__all__ = ["Design", "Designs", "ParameterSpace", "Space", "designs_from", "plain_designs"]
+__all__ = ["ParameterSpace"]
 
 _SAMPLE_ATTEMPTS = 200_000
 _COUNTABLE = 2_000_000
-
-
-class Design(Mapping[str, Any]):
-    """One design: names to values, hashable and JSON-able; None marks an inactive parameter."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        plain = (item for item in self._values.items() if not isinstance(item[1], (dict, list)))
-        return hash(tuple(plain))
-
-    def __repr__(self) -> str:
-        return ", ".join(f"{k}={v}" for k, v in self._values.items() if v is not None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; tuples become lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in self._values.items()}
-
-
-class Batch(Protocol):
-    """Several designs, in columns."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Return the design at an integer, or the column of a name."""
-
-    def take(self, rows: npt.ArrayLike, /) -> Any:
-        """Return the batch of these rows."""
-
-
-@runtime_checkable
-class Space(Protocol):
-    """What a searcher needs of a space. Graph and program spaces implement it directly.
-
-    Attributes:
-        names: names of the stored columns.
-        types: name to ``int``, ``float``, ``bool``, ``str`` or ``json``.
-        size: number of designs, or None where it is infinite or not known.
-    """
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def types(self) -> Mapping[str, str]: ...
-    @property
-    def size(self) -> int | None: ...
-
-    def sample(self, rng: np.random.Generator, n: int) -> Any:
-        """Return n designs drawn at random (repeats allowed)."""
-
-    def contains(self, designs: Any) -> npt.NDArray[np.bool_]:
-        """Say for each design whether it belongs to the space."""
-
-    def keys(self, designs: Any) -> list[bytes]:
-        """Return a canonical key of each design; equal designs have equal keys."""
-
-    def neighbors(self, design: Any) -> Any:
-        """Return the designs one step away from the one design of a batch of length 1."""
-
-    def concatenate(self, batches: Sequence[Any]) -> Any:
-        """Join batches."""
-
-    def columns(self, designs: Any) -> Mapping[str, Any]:
-        """Return the columns to store, lists or arrays; None or a mask marks an inactive value."""
-
-    def from_columns(self, columns: Mapping[str, Sequence[Any]]) -> Any:
-        """Rebuild a batch from stored columns."""
-
-
-class Designs:
-    """A batch of designs of a :class:`ParameterSpace`, in columns.
-
-    ``designs["name"]`` is the column of a parameter (a masked array where some values are
-    inactive), ``designs[3]`` a :class:`Design`.
-    """
-
-    __slots__ = ("codes", "space")
-
-    def __init__(self, space: ParameterSpace, codes: Codes) -> None:
-        self.space = space
-        self.codes = codes
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            return self.space.column(self.codes, key)
-        index = range(len(self))[key]  # raises IndexError as a list does
-        return next(iter(self.take([index])))
-
-    def __iter__(self) -> Iterator[Design]:
-        columns = self.space.columns(self)
-        names = list(columns)
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
-            yield Design(dict(zip(names, row, strict=True)))
-
-    def __repr__(self) -> str:
-        return f"Designs({len(self)} × {', '.join(self.space.names)})"
-
-    def take(self, rows: npt.ArrayLike) -> Designs:
-        """Return the batch of these rows (indices or a mask)."""
-        return Designs(self.space, self.codes[np.asarray(rows)])
 
 
 class ParameterSpace:
@@ -261,7 +148,7 @@ class ParameterSpace:
             inside &= legal | (~active if item.when is not None else False)
         for name, rule in self._conditions:
             given = ~np.isnan(codes[:, self._slices[name]]).any(axis=1)
-            inside &= given == self._holds(rule, codes)
+            inside &= given == self.holds(rule, codes)
         return inside & self._meets(designs) if self.require else inside
 
     def keys(self, designs: Designs) -> list[bytes]:
@@ -319,22 +206,9 @@ class ParameterSpace:
             SpecificationError: a parameter has no finite list of values.
         """
         for name, item in self.parameters.items():
-            if not math.isfinite(item.size):
+            if item.size == math.inf:
                 raise SpecificationError(f"{name}: a Real cannot be enumerated; give a list")
-        levels = [item.enumerate() for item in self.parameters.values()]
-        counts = [len(level) for level in levels]
-        total = math.prod(counts)
-        for start in range(0, total, batch):
-            index = np.unravel_index(np.arange(start, min(start + batch, total)), counts)
-            raw = np.hstack([level[i] for level, i in zip(levels, index, strict=True)])
-            codes = self._mask(raw.copy())
-            # an inactive parameter stands for all its values: keep the copy at its first
-            first = np.hstack([level[0] for level in levels])
-            designs = Designs(self, codes[((~np.isnan(codes)) | (raw == first)).all(axis=1)])
-            if self.require:
-                designs = designs.take(self._meets(designs))
-            if len(designs):
-                yield designs
+        yield from Enumeration(self, batch).designs()
 
     def concatenate(self, batches: Sequence[Designs]) -> Designs:
         """Join batches."""
@@ -394,6 +268,15 @@ class ParameterSpace:
                 raise SpecificationError(unknown("parameter", name, self.names))
         return self.from_columns(row)
 
+    @property
+    def conditions(self) -> tuple[tuple[str, Expression], ...]:
+        """Conditional parameters with their conditions, each after those it depends on."""
+        return tuple(self._conditions)
+
+    def slice_of(self, name: str) -> slice:
+        """Return the columns of a parameter among the codes."""
+        return self._slices[name]
+
     # How it works inside
 
     def _order_conditions(self) -> list[tuple[str, Expression]]:
@@ -423,7 +306,7 @@ class ParameterSpace:
 
     def _mask(self, codes: Codes) -> Codes:
         for name, rule in self._conditions:
-            active = self._holds(rule, codes)
+            active = self.holds(rule, codes)
             codes[~active, self._slices[name]] = math.nan
         return codes
 
@@ -436,7 +319,7 @@ class ParameterSpace:
             codes[:, self._slices[name]] = np.where(np.isnan(part), first, part)
         return codes
 
-    def _holds(
+    def holds(
         self, rule: Expression, codes: Codes, *, inactive: bool = False
     ) -> npt.NDArray[np.bool_]:
         """Evaluate a condition; where it names an inactive parameter it is ``inactive``."""
@@ -455,7 +338,7 @@ class ParameterSpace:
     def _meets(self, designs: Designs) -> npt.NDArray[np.bool_]:
         met = np.ones(len(designs), dtype=bool)
         for rule in self.require:
-            met &= self._holds(rule, designs.codes, inactive=True)
+            met &= self.holds(rule, designs.codes, inactive=True)
         return met
 
     def _repair_one(self, code: Codes) -> Codes:
@@ -464,7 +347,7 @@ class ParameterSpace:
         broken = [
             rule
             for rule in self.require
-            if not self._holds(rule, self._mask(row.copy()), inactive=True)[0]
+            if not self.holds(rule, self._mask(row.copy()), inactive=True)[0]
         ]
         involved = list(dict.fromkeys(name for rule in broken for name in rule.names))
         for group in (
@@ -516,9 +399,7 @@ class ParameterSpace:
         grid = math.prod(sizes)  # may be too large for a float
         if not self._conditions and not self.require:
             return int(grid)
-        if grid > _COUNTABLE:
-            return None
-        return sum(len(batch) for batch in self.enumerate())
+        return Enumeration(self, 4096).count(_COUNTABLE)
 
 
 def _legal(item: Parameter, codes: Codes) -> npt.NDArray[np.bool_]:
@@ -529,18 +410,3 @@ def _legal(item: Parameter, codes: Codes) -> npt.NDArray[np.bool_]:
         return np.asarray(((codes >= 0) & (codes < n) & (codes == np.floor(codes))).all(axis=1))
     values = item.values(codes)
     return np.asarray((item.codes(values.tolist()) == codes).all(axis=1))
-
-
-def plain_designs(space: Space, designs: Any) -> dict[str, Any]:
-    """Return the columns of designs as lists, None where inactive."""
-    return {
-        name: np.ma.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
-        for name, values in space.columns(designs).items()
-    }
-
-
-def designs_from(space: Space, columns: Mapping[str, Any]) -> Any:
-    """Rebuild designs from :func:`plain_designs`."""
-    if not len(next(iter(columns.values()))):
-        return space.concatenate([])
-    return space.from_columns(columns)

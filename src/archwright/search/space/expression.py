@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from archwright.errors import SpecificationError, unknown
+from archwright.search.space.arithmetic import divided, exact, power
 
 __all__ = ["CHANCE", "Expression"]
 
@@ -24,13 +25,13 @@ CHANCE = "chance_"
 """What the column of a chance begins with, before the name of its metric."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Add: exact(operator.add),
+    ast.Sub: exact(operator.sub),
+    ast.Mult: exact(operator.mul),
+    ast.Div: divided(operator.truediv),
+    ast.FloorDiv: divided(operator.floordiv),
+    ast.Mod: divided(operator.mod),
+    ast.Pow: power,
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -85,6 +86,15 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
+    def bind(self, values: Mapping[str, Any]) -> Expression:
+        """Return the expression with some names replaced by their values.
+
+        >>> Expression("heads % kv_heads == 0").bind({"kv_heads": 4}).text
+        'heads % 4 == 0'
+        """
+        bound = _Bind(values).visit(ast.parse(self.text.strip(), mode="eval").body)
+        return Expression(ast.unparse(bound), where=self._where)
+
     def check_names(self, known: Iterable[str]) -> None:
         """Refuse names that are not known, naming the nearest."""
         choices = list(known)
@@ -113,10 +123,10 @@ class Expression:
 
     def side(self, tree: ast.expr, columns: Mapping[str, Any]) -> Any:
         """Evaluate a part of the expression, as :meth:`comparison` returns it."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             try:
                 return _evaluate(tree, columns)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
                 raise SpecificationError(
                     f"{self._where}: {self.text!r} does not fit its values: {error}"
                 ) from error
@@ -177,6 +187,19 @@ class Expression:
                 )
         for child in children:
             self._collect(child, names)
+
+
+class _Bind(ast.NodeTransformer):
+    """Replaces names by constants."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        name = _dotted(node) if isinstance(node, ast.expr) else None
+        if name is not None and name in self._values:
+            return ast.Constant(self._values[name])
+        return node if name is not None else super().generic_visit(node)
 
 
 def _dotted(tree: ast.expr) -> str | None:

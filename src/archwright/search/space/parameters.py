@@ -8,20 +8,20 @@ matrix, so everything works on whole batches. NaN marks an inactive parameter.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archwright.errors import SpecificationError, unknown
+from archwright.errors import SpecificationError
+from archwright.search.numbers import plain
 
-__all__ = ["Choice", "Integer", "Ordinal", "Parameter", "Permutation", "Real", "parameter"]
+__all__ = ["Choice", "Integer", "Ordinal", "Parameter", "Permutation", "Real"]
 
 Codes = npt.NDArray[np.float64]
 
@@ -90,8 +90,12 @@ class Parameter(ABC):
         return np.unique(self.from_unit(np.repeat(unit[:, None], self.width, 1)), axis=0)
 
     @abstractmethod
+    def part(self, start: int, stop: int) -> Codes:
+        """Return the codes of the values start to stop - 1, in order."""
+
     def enumerate(self) -> Codes:
         """Return the codes of every value, in order."""
+        return self.part(0, int(self.size))
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,12 @@ class _Listed(Parameter):
     options: tuple[Any, ...] = ()
 
     def __init__(self, options: Iterable[Any], *, when: str | None = None) -> None:
-        if isinstance(options, (str, bytes)):
+        if isinstance(options, np.ndarray):
+            options = options.tolist()
+        if isinstance(options, (str, bytes)) or not isinstance(options, Iterable):
             raise SpecificationError(f"expected a list of values, found {options!r}")
         object.__setattr__(self, "when", when)
-        listed = tuple(tuple(v) if isinstance(v, list) else v for v in options)
+        listed = tuple(_plain(v, type(self).__name__) for v in options)
         object.__setattr__(self, "options", listed)
         if not listed:
             raise SpecificationError(f"{type(self).__name__}: needs at least one value")
@@ -167,8 +173,8 @@ class _Listed(Parameter):
             -1, 1
         )
 
-    def enumerate(self) -> Codes:
-        return np.arange(len(self.options), dtype=np.float64)[:, None]
+    def part(self, start: int, stop: int) -> Codes:
+        return np.arange(start, min(stop, len(self.options)), dtype=np.float64)[:, None]
 
 
 @dataclass(frozen=True, init=False)
@@ -218,6 +224,7 @@ class Integer(Parameter):
                 )
             if not -_LARGEST <= value <= _LARGEST:
                 raise SpecificationError(f"Integer.{name}: {value} is beyond ±2**53")
+            object.__setattr__(self, name, int(value))
         if self.high < self.low or self.step < 1:
             raise SpecificationError(
                 f"Integer: expected low <= high and step >= 1, found low {self.low}, "
@@ -266,8 +273,9 @@ class Integer(Parameter):
         near = np.array([code[0] - self.step, code[0] + self.step])
         return near[(near >= self.low) & (near <= self.high)][:, None]
 
-    def enumerate(self) -> Codes:
-        return np.arange(self.low, self.high + 1, self.step, dtype=np.float64)[:, None]
+    def part(self, start: int, stop: int) -> Codes:
+        index = np.arange(start, min(stop, int(self.size)), dtype=np.float64)
+        return (self.low + index * self.step)[:, None]
 
 
 @dataclass(frozen=True)
@@ -283,6 +291,7 @@ class Real(Parameter):
             value = getattr(self, name)
             if not _is_number(value) or not math.isfinite(value):
                 raise SpecificationError(f"Real.{name}: expected a finite number, found {value!r}")
+            object.__setattr__(self, name, plain(value))
         if not math.isfinite(self.high - self.low):
             raise SpecificationError(f"Real: the range {self.low} to {self.high} is too wide")
         if self.high < self.low or (self.log and self.low <= 0):
@@ -326,9 +335,9 @@ class Real(Parameter):
         near = near[(near >= 0) & (near <= 1)]
         return self.from_unit(near[:, None])
 
-    def enumerate(self) -> Codes:
+    def part(self, start: int, stop: int) -> Codes:
         if self.size == 1:
-            return np.array([[self.low]])
+            return np.array([[self.low]])[start:stop]
         raise SpecificationError("a Real has no finite list of values")
 
 
@@ -339,10 +348,12 @@ class Permutation(Parameter):
     length: int = field(kw_only=False, default=1)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.length, int) or isinstance(self.length, bool) or self.length < 1:
+        whole = isinstance(self.length, (int, np.integer)) and not isinstance(self.length, bool)
+        if not whole or self.length < 1:
             raise SpecificationError(
                 f"Permutation: expected a length of at least 1, found {self.length!r}"
             )
+        object.__setattr__(self, "length", int(self.length))
 
     @property
     def width(self) -> int:
@@ -387,76 +398,34 @@ class Permutation(Parameter):
         rng = np.random.default_rng(0)
         return np.unique(self.from_unit(rng.random((most, self.length))), axis=0)
 
-    def enumerate(self) -> Codes:
-        from itertools import permutations
-
-        return np.array(list(permutations(range(self.length))), dtype=np.float64)
-
-
-def described(text: str, *, where: str) -> Parameter:
-    """Return the parameter that a text of its ``repr`` describes; nothing is executed.
-
-    >>> described(repr(Integer(1, 9)), where="a") == Integer(1, 9)
-    True
-
-    Raises:
-        SpecificationError: the text describes no parameter.
-    """
-    kinds = {kind.__name__: kind for kind in (Choice, Ordinal, Integer, Real, Permutation)}
-    try:
-        call = ast.parse(text, mode="eval").body
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)) or call.args:
-            raise ValueError(text)
-        kind = kinds[call.func.id]
-        options = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-        first = {Choice: "options", Ordinal: "options", Permutation: "length"}.get(kind)
-        leading = [options.pop(first)] if first else [options.pop("low"), options.pop("high")]
-    except (SyntaxError, ValueError, KeyError) as error:
-        raise SpecificationError(f"{where}: {text!r} describes no parameter") from error
-    return _build(kind, where, *leading, **options)
+    def part(self, start: int, stop: int) -> Codes:
+        rows = []
+        for rank in range(start, min(stop, int(self.size))):
+            left, row = list(range(self.length)), []
+            for place in range(self.length, 0, -1):  # digits of the factorial number system
+                digit, rank = divmod(rank, math.factorial(place - 1))
+                row.append(left.pop(digit))
+            rows.append(row)
+        return np.array(rows, dtype=np.float64).reshape(-1, self.length)
 
 
-def parameter(value: Any, *, where: str) -> Parameter:
-    """Read a parameter as a study file writes it.
-
-    A list is a :class:`Choice`; a table with ``low`` and ``high`` is an :class:`Integer` or
-    :class:`Real` (by its numbers), with ``ordinal`` an :class:`Ordinal`, with ``permutation`` a
-    :class:`Permutation`, with ``choice`` a :class:`Choice`; a scalar fixes one value.
+def _plain(value: Any, kind: str) -> Any:
+    """Return a value as it is stored: NumPy's as Python's, lists as tuples.
 
     Raises:
-        SpecificationError: none of these.
+        SpecificationError: it has no plain form, such as a path or a function.
     """
-    if isinstance(value, Parameter):
-        return value
+    value = plain(value)
     if isinstance(value, (list, tuple)):
-        return _build(Choice, where, value)
-    if not isinstance(value, Mapping):
-        return _build(Choice, where, [value])
-    table = dict(value)
-    kinds = {"ordinal": Ordinal, "choice": Choice, "permutation": Permutation}
-    known = ["low", "high", "log", "step", "when", *kinds]
-    for key in table:
-        if key not in known:
-            raise SpecificationError(f"{where}: {unknown('key', key, known)}")
-    for key, kind in kinds.items():
-        if key in table:
-            return _build(kind, where, table.pop(key), **table)
-    if "low" not in table or "high" not in table:
-        raise SpecificationError(f"{where}: expected low and high, or a list, found {value!r}")
-    low, high = table.pop("low"), table.pop("high")
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in (low, high))
-    return _build(Integer if whole else Real, where, low, high, **table)
-
-
-def _build(kind: Any, where: str, *arguments: Any, **options: Any) -> Parameter:
-    try:
-        return kind(*arguments, **options)  # type: ignore[no-any-return]
-    except SpecificationError as error:
-        raise SpecificationError(f"{where}: {error}") from error
-    except TypeError as error:
-        raise SpecificationError(
-            f"{where}: {kind.__name__} does not take this: {error}"
-        ) from error
+        return tuple(_plain(item, kind) for item in value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item, kind) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise SpecificationError(
+        f"{kind}: {value!r} is a {type(value).__name__} and cannot be stored; give a number, a "
+        "text, a truth value, or a list of them"
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -19,8 +19,8 @@ from archwright.errors import (
     MissingExtraError,
     SpecificationError,
 )
-from archwright.search.environment import Environment, Measurements
-from archwright.search.executors import ATTEMPTS, Block, check_workers, lost, measure, pack
+from archwright.search.environments import Environment, Measurements
+from archwright.search.executors.measure import ATTEMPTS, Block, check_workers, lost, measure, pack
 
 __all__ = ["Ray"]
 
@@ -82,6 +82,8 @@ class Ray:
             options: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
             if self.workers is not None and not started:
                 options["scheduling_strategy"] = self._reserve(self.workers)
+            if self.workers is None:
+                self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
             self._remote = ray.remote(**options)(_measure_in_task)
             self._environment = ray.put(packed)
         except BaseException:
@@ -93,6 +95,14 @@ class Ray:
         task = _Task(block, self._send(block))
         self._tasks[id(task)] = task
         return task
+
+    def wait(self, handles: list[_Task], seconds: float | None = None) -> list[int]:
+        """Return which of some blocks are done, waiting at most so long for the first."""
+        import ray
+
+        references = [task.reference for task in handles]
+        done, _ = ray.wait(references, num_returns=1, timeout=seconds)
+        return [i for i, reference in enumerate(references) if reference in done]
 
     def result(self, handle: _Task) -> tuple[Measurements, float]:
         """Wait for a block; run it again where its worker or its machine died."""
