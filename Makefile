@@ -7,10 +7,10 @@ KILLS ?= 100
 RECORDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench reproduce figures torture sanitize format clean
+.PHONY: help demo test test-all check bench reproduce figures torture sanitize format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,7 +29,10 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints-dev.txt $(NATIVE)
 demo: $(VENV)/.core  ## plan a fleet for a chat service: examples/chat_fleet.toml
 	$(BIN)/archwright run examples/chat_fleet.toml --output-dir runs/chat_fleet
 
-test: $(VENV)/.dev  ## run the tests
+test: $(VENV)/.dev  ## run the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev  ## run every test
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev  ## lint, types, import contracts, documentation
