@@ -64,7 +64,7 @@ class Limits:
     over all requests, too.
 
     >>> [r.words for r in Limits(ttft_p95_s=0.5, tpot_mean_s=0.05).rules]
-    ['P95 TTFT', 'mean TPOT']
+    ['mean TPOT', 'P95 TTFT']
     """
 
     ttft_p99_s: float | None = _limit("ttft", "P99")
