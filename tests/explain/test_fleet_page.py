@@ -82,7 +82,7 @@ def test_the_page_decides_first(page) -> None:
         "mine: cost and quality of serving builtin:chat at 10 requests/s</h1>",
         end.answer.splitlines()[0].replace("'", "&#39;"),
         "chance to hold</th>", "<dt>An hour</dt>", "<dt>A million input tokens</dt>",
-        "single accelerator type", "afe plan", "Today: 4 × H100-SXM running",
+        "single accelerator type", "afe plan", "Today: 4 × H100-SXM (",
         "Cheapest clouds", "<h2>What to rent</h2>", "<h2>Who serves what</h2>",
         "<h2>The front</h2>", "<h2>What binds</h2>", "<h2>What the answer stands on</h2>",
     ]  # fmt: skip

@@ -73,7 +73,7 @@ class Processes:
         self._queue: deque[_Task] = deque()
         self._busy: list[_Task] = []
         here, there = socket.socketpair()
-        self._nursery = self._begin(there), here
+        self._nursery = self._begin(here, there), here
         there.close()
         send(here, payload)
         answer = receive(here)
@@ -141,7 +141,7 @@ class Processes:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process, 0)
 
-    def _begin(self, control: socket.socket) -> int:
+    def _begin(self, here: socket.socket, control: socket.socket) -> int:
         """Begin the nursery: a fork where that is safe, else a fresh interpreter."""
         if _may_fork():
             from archwright.search.executors.nursery import tend
@@ -152,6 +152,7 @@ class Processes:
             child = os.fork()
             if not child:
                 try:
+                    here.close()  # or the child would never see that its parent has ended
                     tend(control, parent)
                 finally:
                     os._exit(1)
