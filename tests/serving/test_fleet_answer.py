@@ -248,19 +248,26 @@ def _with(environment: FleetEnvironment, shape: Workload) -> FleetEnvironment:
     return changed
 
 
-def test_the_capacity_is_that_of_full_slots() -> None:
-    """A little below it every queue ends, at it one does not."""
-    from archwright.serving.achieved import achieved
+def test_the_capacity_is_that_of_full_slots(tmp_path: Path) -> None:
+    """Requests of one size on one type: just below it a queue ends, just above it does not."""
+    from archwright.serving.instances import Instances
 
-    answer = fleet().solved(DESIGN)
-    plan, planner = answer.plan, answer.planner
-    counts = np.array([plan.fleet.counts[p.type.name] for p in plan.profiles], dtype=float)
-    shares = {p.type.name: plan.fleet.shares[p.type.name] for p in plan.profiles}
-    more = answer.capacity_per_s / planner.rate_per_s
-    got = achieved(plan.profiles, counts, planner.arrival, shares)
+    rows = "".join(f"{t / 10},1000,200\n" for t in range(2000))
+    (tmp_path / "one.csv").write_text("time_s,input_tokens,output_tokens\n" + rows)
+    environment = fleet(
+        workload="one.csv", folder=tmp_path, devices=["H100-SXM"], tensor_parallel=[1]
+    )
+    answer = environment.solved(DESIGN)
+    (profile,), shape = answer.plan.profiles, environment.workload
+    each = answer.capacity_per_s / answer.plan.fleet.counts["H100-SXM"]
+    work = Instances([profile._steps], profile.slots.reshape(1, -1), shape)
+    bucket = int(shape.shares.argmax())
 
-    assert 1.0 < more < 2.0
-    assert got.accelerators == counts @ [p.type.tensor_parallel for p in plan.profiles]
+    assert answer.capacity_per_s > environment.rate_per_s
+    for factor, ends in ((0.99, True), (1.01, False)):
+        rate = np.full(profile.slots.reshape(1, -1).shape, each * factor)
+        n = work.sequences(rate)
+        assert (n[0, bucket] < work.slots[0, bucket]) is np.bool_(ends)
 
 
 def test_the_best_single_type_is_the_cheapest_of_all_single_types() -> None:
