@@ -28,11 +28,14 @@ class Memo(Generic[T]):
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of a key, made where it is not kept."""
         if key not in self._values:
-            made = make()
-            if len(self._values) >= self._most:
-                del self._values[next(iter(self._values))]
-            self._values[key] = made
+            self.keep(key, make())
         return self._values[key]
+
+    def keep(self, key: Hashable, value: T) -> None:
+        """Keep a value; the oldest goes where there are too many."""
+        if key not in self._values and len(self._values) >= self._most:
+            del self._values[next(iter(self._values))]
+        self._values[key] = value
 
     def peek(self, key: Hashable) -> T | None:
         """Return the value of a key, None where it is not kept."""

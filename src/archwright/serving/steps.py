@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -109,12 +108,9 @@ def instance_steps(
             for device, parallel in missing.values()
         ]
         for key, steps in zip(missing, _tabulate(costs, workload, octaves), strict=True):
-            found[key] = KEPT.get(key, partial(_itself, steps))
+            KEPT.keep(key, steps)
+            found[key] = steps
     return [found[key] for key in keys]
-
-
-def _itself(steps: Steps) -> Steps:
-    return steps
 
 
 def _tabulate(costs: Sequence[StepCost], workload: Workload, octaves: int) -> list[Steps]:
